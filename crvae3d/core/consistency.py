@@ -1,0 +1,104 @@
+"""Consistency: a shape and a semantics-preserving transformation of it get the same posterior. Wraps any objective.
+
+    minimise  -bound(x) - bound(t(x)) + weight * KL( q(z|t(x)) || q(z|x) )
+
+Sinha and Dieng, Consistency Regularization for Variational Auto-Encoders, NeurIPS 2021. The view's bound has weight 1 and
+gradients reach both posteriors. `weight` multiplies a sum over the code, in nats, beside bounds that are sums too; the
+released code averages the reconstruction over pixels and batch and sums the KL over both, so its 1e-3 is another number.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+from crvae3d.core.model import VAE
+from crvae3d.core.objectives import Objective, Terms
+from crvae3d.core.posteriors import wasserstein2
+from crvae3d.core.schedules import Schedule, final, value_at
+from crvae3d.errors import InputError, unknown
+
+View = Callable[..., object]
+"""A transformation: `t(x, generator=g)` returns a transformed x, random but a function of the generator alone."""
+
+Divergence = Callable[[Distribution, Distribution], Tensor]
+
+DIVERGENCES: dict[str, Divergence] = {
+    "kl": lambda view, original: kl_divergence(view, original),
+    "reverse": lambda view, original: kl_divergence(original, view),
+    "symmetric": lambda view, original: (kl_divergence(view, original) + kl_divergence(original, view)) / 2,
+    "wasserstein": wasserstein2,
+}
+"""How far the posterior of a view is from the original's: nats per shape, squared code units for `wasserstein`."""
+
+TARGETS = ("view", "original")
+
+
+@dataclass(frozen=True)
+class Consistent:
+    """`objective` on x and on its views, and the posteriors of the two held together.
+
+    With `weight` 0 and `views` 1 the views only augment (`+Aug`, the control that isolates the regulariser); with
+    `views` 0 it is the plain objective, bit for bit.
+
+    Args:
+        objective: the bound of x and of each view.
+        weight: lambda, a number or a schedule.
+        transform: t, called as `transform(x, generator=generator)`.
+        views: K, how many views of each shape; their terms are averaged over the K.
+        divergence: a name in `DIVERGENCES`; the paper's is `kl`, view against original.
+        stop_gradient: hold the original's posterior still inside the divergence.
+        target: what a view must reconstruct: itself (`view`, as in the paper) or the shape it was made of (`original`).
+    """
+
+    objective: Objective
+    weight: Schedule = 0.0
+    transform: View | None = None
+    views: int = 1
+    divergence: str = "kl"
+    stop_gradient: bool = False
+    target: str = "view"
+
+    def __post_init__(self) -> None:
+        if self.divergence not in DIVERGENCES:
+            unknown("divergence", self.divergence, DIVERGENCES)
+        if self.target not in TARGETS:
+            unknown("target", self.target, TARGETS)
+        if self.views < 0:
+            raise InputError(f"views must be 0 or more, got {self.views}")
+        if self.views == 0 and final(self.weight) != 0:
+            raise InputError(f"a consistency weight of {final(self.weight)} needs views to compare: set views to 1 or more")
+        if self.views > 0 and self.transform is None:
+            raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
+
+    def __call__(
+        self, model: VAE, x: object, progress: float = 1.0, generator: torch.Generator | None = None
+    ) -> Terms:
+        """The terms of a batch: those of x by their names, those of its views as `view_...`, and `consistency`."""
+        original = self.objective(model, x, progress=progress)
+        if self.views == 0:
+            return original
+        pairs = [self._view(model, x, original.posterior, progress, generator) for _ in range(self.views)]
+        view = {name: _mean([terms.named[name] for terms, _ in pairs]) for name in original.named}
+        divergence = _mean([divergence for _, divergence in pairs])
+        per_shape = original.per_shape + _mean([terms.per_shape for terms, _ in pairs])
+        weight = value_at(self.weight, progress)
+        if weight != 0:
+            per_shape = per_shape + weight * divergence
+        named = {**original.named, **{f"view_{name}": term for name, term in view.items()}, "consistency": divergence}
+        return Terms(per_shape, named, original.posterior)
+
+    def _view(
+        self, model: VAE, x: object, posterior: Distribution, progress: float, generator: torch.Generator | None
+    ) -> tuple[Terms, Tensor]:
+        """The terms of one view of x, and the divergence of its posterior from the original's."""
+        view = self.transform(x, generator=generator)
+        terms = self.objective(model, view, target=x if self.target == "original" else None, progress=progress)
+        reference = posterior.detach() if self.stop_gradient else posterior
+        return terms, DIVERGENCES[self.divergence](terms.posterior, reference)
+
+
+def _mean(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).mean(0)

@@ -1,0 +1,87 @@
+"""Bounds on the log evidence of a shape, as functions of distributions. All terms are nats per shape.
+
+    ELBO       log p(x) >= E_q[ log p(x|z) ] - KL( q(z|x) || p(z) )                        Kingma and Welling, 2014
+    beta-ELBO  the same with the KL weighted by beta                                       Higgins and others, 2017
+    IWAE       log p(x) >= E[ log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x) ]                   Burda and others, 2016
+
+The distortion is -E_q[ log p(x|z) ], the rate is KL( q(z|x) || p(z) ). Both are summed over the event by the distributions
+themselves and averaged over the batch in one place, `Terms.loss`: reducing them differently changes beta unseen.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+from crvae3d.core.model import VAE
+from crvae3d.core.schedules import Schedule, value_at
+from crvae3d.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What an objective says of a batch.
+
+    Attributes:
+        per_shape: (B,) what is minimised, nats per shape.
+        named: the terms it is made of, each (B,), in nats unless the name's objective says otherwise.
+        posterior: q(z|x), so that nothing is encoded twice.
+    """
+
+    per_shape: Tensor
+    named: dict[str, Tensor]
+    posterior: Distribution = field(repr=False)
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean over the batch of what is minimised: the only reduction over shapes."""
+        return self.per_shape.mean()
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """The negative (beta-)ELBO, with one sample of the posterior.
+
+    Args:
+        beta: weight of the rate, a number or a schedule; 1 for the ELBO.
+    """
+
+    beta: Schedule = 1.0
+
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+        """Encode `x`, decode it, and judge the decoder by `target` (`x` itself where None)."""
+        posterior = model.encoder(x)
+        distortion = -model.decoder(posterior.rsample()).log_prob(x if target is None else target)
+        rate = kl_divergence(posterior, model.prior)
+        per_shape = distortion + value_at(self.beta, progress) * rate
+        return Terms(per_shape, {"distortion": distortion, "rate": rate}, posterior)
+
+
+@dataclass(frozen=True)
+class IWAE:
+    """The negative importance-weighted bound with `samples` samples of the posterior; 1 sample is the ELBO.
+
+    Args:
+        samples: K, at least 1. The decoder is run K times a shape.
+    """
+
+    samples: int = 5
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise InputError(f"samples must be at least 1, got {self.samples}; the paper takes 5 and 50")
+
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+        """Encode `x`, decode it K times, and judge the decoder by `target` (`x` itself where None)."""
+        posterior = model.encoder(x)
+        codes = posterior.rsample(torch.Size([self.samples]))
+        log_likelihood = model.decoder(codes).log_prob(x if target is None else target)
+        log_ratio = model.prior.log_prob(codes) - posterior.log_prob(codes)
+        bound = torch.logsumexp(log_likelihood + log_ratio, dim=0) - math.log(self.samples)
+        named = {"distortion": -log_likelihood.mean(0), "rate": -log_ratio.mean(0), "bound": bound}
+        return Terms(-bound, named, posterior)
+
+
+Objective = ELBO | IWAE

@@ -1,0 +1,37 @@
+"""Weights that change while a model is trained, as functions of progress: 0 at the first step, 1 at the last."""
+
+from dataclasses import dataclass
+
+from crvae3d.errors import InputError
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """From nought to `value`, linearly over the first part `over` of the training, then constant.
+
+    >>> value_at(WarmUp(2.0, over=0.5), 0.25), value_at(WarmUp(2.0, over=0.5), 0.9), value_at(3.0, 0.1)
+    (1.0, 2.0, 3.0)
+    """
+
+    value: float
+    over: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.over <= 1:
+            raise InputError(f"over must lie in (0, 1], got {self.over}; 0.2 warms up over the first fifth")
+
+    def __call__(self, progress: float) -> float:
+        return self.value * min(1.0, progress / self.over)
+
+
+Schedule = float | WarmUp
+
+
+def value_at(schedule: Schedule, progress: float) -> float:
+    """The weight at `progress` in [0, 1]; a plain number is constant."""
+    return schedule(progress) if callable(schedule) else float(schedule)
+
+
+def final(schedule: Schedule) -> float:
+    """The weight at the end of the training."""
+    return value_at(schedule, 1.0)

@@ -1,0 +1,87 @@
+"""A labelled set of point clouds, in memory or memory-mapped: what every dataset of the package becomes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crvae3d.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Clouds(torch.utils.data.Dataset):
+    """`S` clouds of `N` points each, centred and scaled into the unit sphere, z up.
+
+    Attributes:
+        points: integers (S, N, 3) or floats; coordinates are `points * scale`. May be a memory map.
+        scale: what a stored integer is worth; 1 for floats.
+        ids: (S,) the shapes' own names, unique.
+        labels: (S,) integers into `class_names`, or None where the shapes have no labels.
+        class_names: (C,) in label order.
+        mesh_center: (S, 3) and
+        mesh_scale: (S,) take a shape back to its own units: `original = coordinates * mesh_scale + mesh_center`.
+    """
+
+    points: np.ndarray
+    ids: np.ndarray
+    scale: float = 1.0
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    mesh_center: np.ndarray | None = None
+    mesh_scale: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 3 or self.points.shape[-1] != 3:
+            raise InputError(f"points must have the shape (shapes, points, 3), got {self.points.shape}")
+        for name in ("ids", "labels", "mesh_center", "mesh_scale"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.points):
+                raise InputError(f"{name} must have one row a shape: {len(self.points)} shapes, {len(column)} rows")
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The coordinates of one shape, float32 (N, 3)."""
+        return self.coordinates([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        """The coordinates of several shapes at once, float32 (B, N, 3): what a `DataLoader` asks for."""
+        return self.coordinates(indices)
+
+    def coordinates(self, indices: Sequence[int] | slice = slice(None)) -> Tensor:
+        """The coordinates of the shapes at `indices`, float32 (B, N, 3)."""
+        return torch.from_numpy(self.points[indices].astype(np.float32) * np.float32(self.scale))
+
+    def select(self, indices: np.ndarray) -> "Clouds":
+        """The shapes at `indices` (integers or a boolean mask), as a set of their own."""
+        columns = ("points", "ids", "labels", "mesh_center", "mesh_scale")
+        rows = {name: getattr(self, name) for name in columns}
+        return replace(self, **{name: rows[name][indices] for name in columns if rows[name] is not None})
+
+    def describe(self) -> str:
+        """One line: how many shapes, points and classes."""
+        classes = f", {len(self.class_names)} classes" if self.labels is not None else ", no labels"
+        return f"{len(self):,} shapes of {self.points.shape[1]:,} points{classes}"
+
+
+def carve(train: Clouds, fraction: float = 0.1, seed: int = 0) -> tuple[Clouds, Clouds]:
+    """Split `train` into a part to learn from and a validation part for every choice that is made.
+
+    Stratified by class where there are labels; the same seed always carves the same part.
+
+    Returns:
+        (rest, validation).
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"fraction must lie in (0, 1), got {fraction}; 0.1 carves a tenth")
+    draw = np.random.default_rng(seed)
+    groups = [np.arange(len(train))] if train.labels is None else [
+        np.flatnonzero(train.labels == label) for label in np.unique(train.labels)
+    ]
+    taken = np.zeros(len(train), dtype=bool)
+    for group in groups:
+        taken[draw.permutation(group)[: round(fraction * len(group))]] = True
+    return train.select(np.flatnonzero(~taken)), train.select(np.flatnonzero(taken))

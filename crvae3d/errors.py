@@ -1,0 +1,17 @@
+"""What a user hears when an input cannot be used: one sentence that says what came and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NoReturn
+
+
+class InputError(ValueError):
+    """The user's input cannot be used. The command line prints the message and exits with code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
+    """Raise an `InputError` that names the valid choice nearest to `name`, and all of them."""
+    known = list(known)
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""Point clouds: encoder, decoder, chamfer distance, likelihoods and semantics-preserving transformations."""

@@ -1,0 +1,69 @@
+"""Batches of clouds: dense where all clouds have as many points, padded with a mask where they have not.
+
+Everything that takes a batch takes a dense tensor (B, N, 3), a `Ragged`, a list of clouds (N_i, 3), or a `Data` or `Batch`
+of PyTorch Geometric. This is the one place where they become tensors.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from crvae3d.errors import InputError
+
+
+class Ragged(NamedTuple):
+    """Clouds of different sizes, padded to the longest: `mask` is True where a point exists.
+
+    Attributes:
+        points: (B, N, 3), zero where padded.
+        mask: (B, N) booleans, with at least one point a shape.
+    """
+
+    points: Tensor
+    mask: Tensor
+
+    def to(self, *args: object, **kwargs: object) -> "Ragged":
+        """The same batch on another device."""
+        return Ragged(self.points.to(*args, **kwargs), self.mask.to(*args, **kwargs))
+
+
+def ragged(clouds: Sequence[Tensor]) -> Ragged:
+    """Pad clouds (N_i, 3) to the longest.
+
+    >>> ragged([torch.ones(2, 3), torch.ones(4, 3)]).mask.sum(1)
+    tensor([2, 4])
+    """
+    if not clouds or any(cloud.ndim != 2 or cloud.shape[-1] != 3 or len(cloud) == 0 for cloud in clouds):
+        raise InputError("a ragged batch is a list of at least one cloud, each of the shape (points, 3) with a point or more")
+    sizes = torch.tensor([len(cloud) for cloud in clouds], device=clouds[0].device)
+    points = torch.nn.utils.rnn.pad_sequence(list(clouds), batch_first=True)
+    return Ragged(points, torch.arange(points.shape[1], device=points.device) < sizes[:, None])
+
+
+def dense(x: object) -> tuple[Tensor, Tensor | None]:
+    """Any batch of clouds as points (B, N, 3) and a mask (B, N), which is None where no cloud is padded.
+
+    Raises:
+        InputError: x is none of the forms above.
+    """
+    if isinstance(x, Tensor):
+        if x.ndim != 3 or x.shape[-1] != 3:
+            raise InputError(f"a batch of clouds has the shape (batch, points, 3), got {tuple(x.shape)}; use x[None] for one cloud")
+        return x, None
+    if isinstance(x, Ragged):
+        return x.points, x.mask
+    if isinstance(x, list | tuple):
+        return dense(ragged(x))
+    if hasattr(x, "pos"):
+        from torch_geometric.utils import to_dense_batch
+
+        points, mask = to_dense_batch(x.pos, getattr(x, "batch", None))
+        return points, None if bool(mask.all()) else mask
+    raise InputError(f"expected a tensor (batch, points, 3), a list of clouds or PyG data with `pos`, got {type(x).__name__}")
+
+
+def like(points: Tensor, mask: Tensor | None) -> Tensor | Ragged:
+    """The batch that `dense` took apart."""
+    return points if mask is None else Ragged(points, mask)
