@@ -61,6 +61,16 @@ class Clouds(torch.utils.data.Dataset):
         rows = {name: getattr(self, name) for name in columns}
         return replace(self, **{name: rows[name][indices] for name in columns if rows[name] is not None})
 
+    def first(self, points: int) -> "Clouds":
+        """The first `points` points of each shape: a fixed choice, and area-uniform since stores are in random order.
+
+        Raises:
+            InputError: the shapes have fewer.
+        """
+        if not 0 < points <= self.points.shape[1]:
+            raise InputError(f"points must lie in 1..{self.points.shape[1]}, which is what is stored, got {points}")
+        return replace(self, points=self.points[:, :points])
+
     def describe(self) -> str:
         """One line: how many shapes, points and classes."""
         classes = f", {len(self.class_names)} classes" if self.labels is not None else ", no labels"

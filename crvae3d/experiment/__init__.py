@@ -1,0 +1,1 @@
+"""Where all meet: the tables of names, settings, and the runs made from them."""

@@ -49,12 +49,15 @@ class CloudTransform(BaseTransform):
 
 
 def _to_pyg(data: Data, points: Tensor, mask: Tensor | None) -> Data:
+    """PyG data with new positions; what belonged to single points goes where the number of points has changed."""
     clouds = list(points) if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
-    if getattr(data, "batch", None) is not None:
-        return Batch.from_data_list([Data(pos=cloud) for cloud in clouds])
-    out = data.clone() if len(clouds[0]) == data.pos.shape[0] else Data()
-    out.pos = clouds[0]
-    return out
+    graphs = data.to_data_list() if isinstance(data, Batch) else [data.clone()]
+    for graph, cloud in zip(graphs, clouds, strict=True):
+        if len(cloud) != len(graph.pos):
+            for name in [name for name in graph.keys() if name != "pos" and graph.is_node_attr(name)]:
+                del graph[name]
+        graph.pos = cloud
+    return Batch.from_data_list(graphs) if isinstance(data, Batch) else graphs[0]
 
 
 def uniform(shape: Sequence[int], low: float, high: float, of: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -19,6 +19,7 @@ from crvae3d.typing import Indices, Mask, PerShape, Points
 BLOCK = 64  # points a block: the search finds the winning block first, then the winner in it
 COMPILE_FROM = 2**22  # pairs in a batch from which compiling, some seconds once, is worth its time
 PAIRS_AT_ONCE = 2**21  # pairs that the uncompiled search holds in memory: 8 MB a matrix
+_failed_on: set[str] = set()  # types of devices where compiling was tried in vain
 FAR = 1e9  # where padding stands: farther than anything, and its square is still finite
 
 
@@ -60,7 +61,8 @@ def nearest(query: Points, points: Points, mask: Mask | None = None) -> Indices:
     if mask is not None:
         points = torch.where(mask[..., None], points, FAR)
     found = None
-    if query.shape[0] * query.shape[1] * points.shape[1] >= COMPILE_FROM and can_compile():
+    pairs = query.shape[0] * query.shape[1] * points.shape[1]
+    if pairs >= COMPILE_FROM and query.device.type not in _failed_on and can_compile():
         found = _search_compiled(query, points)
     if found is None:
         found = _search_in_chunks(query, points)
@@ -89,8 +91,7 @@ def _search_compiled(query: Tensor, points: Tensor) -> Tensor | None:
     try:
         return _compiled()(*arguments)
     except Exception:  # whatever the compiler dislikes here, the plain search can do
-        can_compile.cache_clear()
-        os.environ["CRVAE3D_COMPILE"] = "0"
+        _failed_on.add(query.device.type)
         return None
 
 

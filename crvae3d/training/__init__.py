@@ -1,0 +1,1 @@
+"""Training on Lightning's engine: settings, the fitted module, run folders."""

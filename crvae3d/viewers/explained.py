@@ -73,7 +73,7 @@ FIGURES: dict[str, Explanation] = {
     "chamfer": Explanation(
         "Chamfer distance",
         "10⁻³",
-        "From a test shape to its reconstruction: squared, a mean over points, both directions summed, in the unit sphere.",
+        "From a shape to its reconstruction: squared, a mean over points, both directions summed, in the unit sphere.",
         better="lower",
         factor=1e3,
         digits=2,
@@ -87,16 +87,19 @@ FIGURES: dict[str, Explanation] = {
     "active_units": Explanation(
         "Active units", "", "Dimensions of the code that differ between shapes; 0 is a collapsed posterior.", digits=0
     ),
-    "bound": Explanation("Bound", "nats a shape", "Lower bound of log p(x) on test shapes.", better="higher"),
+    "bound": Explanation("Bound", "nats a shape", "Lower bound of log p(x) on test shapes.", better="higher"),
     "distortion": Explanation(
-        "Distortion", "nats a shape", "What the decoder pays for a test shape given its code: -log p(x|z).", better="lower"
+        "Distortion",
+        "nats a shape",
+        "What the decoder pays for a test shape given its code: −log p(x|z).",
+        better="lower",
     ),
     "rate": Explanation("Rate", "nats a shape", "What the code tells of a test shape: KL( q(z|x) || p(z) )."),
 }
 
 CURVES: dict[str, Explanation] = {
     "loss": Explanation("Loss", "nats a shape", "What training minimises."),
-    "distortion": Explanation("Distortion", "nats a shape", "-log p(x|z)"),
+    "distortion": Explanation("Distortion", "nats a shape", "−log p(x|z)"),
     "rate": Explanation("Rate", "nats a shape", "KL( q(z|x) || p(z) )"),
     "consistency": Explanation("Consistency", "nats a shape", "KL( q(z|t(x)) || q(z|x) )"),
     "chamfer": Explanation("Chamfer distance", "squared", "Both directions summed."),

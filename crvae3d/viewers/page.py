@@ -102,8 +102,8 @@ def _row(meaning: Explanation, values: list[float | None], models: int) -> str:
     shown = [meaning.show(value) for value in values]
     finite = [value for value in values if value is not None and math.isfinite(value)]
     best = None
-    if meaning.better and len(finite) > 1:
-        best = meaning.show((max if meaning.better == "higher" else min)(finite))  # as printed: equal digits are a tie
+    if meaning.better and len({meaning.show(value) for value in finite}) > 1:  # as printed: equal digits are a tie
+        best = meaning.show((max if meaning.better == "higher" else min)(finite))
     cells = "".join(
         f'<td class="{"best" if text == best else ""}{" control" if place >= models else ""}">{text}</td>'
         for place, text in enumerate(shown)

@@ -1,0 +1,95 @@
+"""Train a model on a dataset, a folder of meshes or clouds, or an archive.
+
+The training split less a carved validation tenth is learnt from; the test split is never touched.
+
+examples:
+  crvae3d train modelnet10 --out runs/cr                       the default CR-VAE, minutes on two cores
+  crvae3d train modelnet10 --consistency 0 --out runs/vae      the plain VAE
+  crvae3d train modelnet10 --consistency 0 --views 1 --out runs/aug    views, but no regulariser
+  crvae3d train my_meshes --preset tiny --out runs/try         a folder of your own, in seconds
+  crvae3d train --resume runs/cr                               go on after Ctrl-C or a crash
+"""
+
+import argparse
+from pathlib import Path
+
+MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture")
+PRESETS = ("tiny", "small", "full")
+OBJECTIVES = ("elbo", "iwae")
+TRANSFORMS = ("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "crop")
+DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein")
+TARGETS = ("view", "original")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+OBJECTIVE_OPTIONS = (
+    "objective samples beta consistency views transform divergence target warm_up stop_gradient".split()
+)
+TRAINING_OPTIONS = "epochs batch_size points learning_rate precision devices seed".split()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options left out keep the preset's and the method's defaults."""
+    add = parser.add_argument
+    add("dataset", nargs="?", metavar="DATA", help="shapes, modelnet10, modelnet40, a folder or an .npz archive")
+    add("--out", type=Path, metavar="RUN", help="run folder to make (default: runs/DATA)")
+    add("--data", metavar="PATH", help="where named datasets lie (default: $CRVAE3D_DATA, then the cache)")
+    add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
+    add("--overwrite", action="store_true", help="replace an existing run")
+    add("--quiet", action="store_true", help="show no progress")
+    add_model_arguments(parser)
+    group = parser.add_argument_group("training")
+    group.add_argument("--epochs", type=int, metavar="N")
+    group.add_argument("--batch-size", type=int, metavar="N", help="shapes a step on each device")
+    group.add_argument("--points", type=int, metavar="N", help="points drawn of each shape in every epoch")
+    group.add_argument("--learning-rate", type=float, metavar="RATE")
+    group.add_argument("--precision", choices=PRECISIONS)
+    group.add_argument("--devices", type=int, metavar="N", help="0 for all (default: 1)")
+    group.add_argument("--seed", type=int, metavar="N")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model and what it minimises."""
+    group = parser.add_argument_group("model and objective")
+    group.add_argument("--model", choices=MODELS, default="folding")
+    group.add_argument("--preset", choices=PRESETS, default="small", help="tiny: seconds; small: minutes; full: GPU")
+    group.add_argument("--objective", choices=OBJECTIVES)
+    group.add_argument("--samples", type=int, metavar="K", help="of iwae")
+    group.add_argument("--beta", type=float, help="weight of the rate")
+    group.add_argument("--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model")
+    group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
+    group.add_argument("--transform", choices=TRANSFORMS, help="what makes a view")
+    group.add_argument("--divergence", choices=DIVERGENCES, help="between the posteriors of view and original")
+    group.add_argument("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
+    group.add_argument("--target", choices=TARGETS, help="what a view must reconstruct")
+    group.add_argument("--warm-up", type=float, metavar="PART", help="part of the training over which weights rise")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train, then say where the run is."""
+    from crvae3d.errors import InputError
+
+    if arguments.dataset is None and arguments.resume is None:
+        raise InputError("say what to train on: `crvae3d train modelnet10 --out runs/cr`, or --resume RUN to go on")
+    from crvae3d.experiment.runs import Settings, train
+
+    if arguments.resume is not None:
+        out, settings = arguments.resume, Settings.read(arguments.resume)
+    else:
+        out, settings = arguments.out or Path("runs") / Path(arguments.dataset).stem, settings_of(arguments)
+    train(settings, out, arguments.resume is not None, arguments.overwrite, progress=not arguments.quiet)
+    print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {out}")
+
+
+def settings_of(arguments: argparse.Namespace) -> object:
+    """The settings that the options say."""
+    from dataclasses import replace
+
+    from crvae3d.experiment.runs import Settings
+    from crvae3d.experiment.tables import Objective, model_settings, preset_of
+
+    def given(names: list[str]) -> dict[str, object]:
+        return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+    model = model_settings(arguments.model, arguments.preset)
+    training = replace(preset_of(arguments.preset)[1], **given(TRAINING_OPTIONS))
+    return Settings(arguments.dataset, arguments.data, model, Objective(**given(OBJECTIVE_OPTIONS)), training)

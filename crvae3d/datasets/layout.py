@@ -1,0 +1,65 @@
+"""What the sub-folders of a folder of shapes mean: splits, labels, names.
+
+chair/chair_1.off                     labels, no split
+chair/train/chair_1.off               ModelNet: label, then split
+train/chair/chair_1.off               split, then label
+chair_1.off                           neither
+03001627/1a6f615e/models/model.obj    ShapeNet: the first folder is the label
+"""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from crvae3d.datasets.sources import Source
+from crvae3d.datasets.splits import Failure
+
+SPLITS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
+"""Folder names that mean a split. A validation part joins train: one is carved from there, with a fixed seed."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file and what its place says: a name unique in the set, a label or None, `train` or `test`."""
+
+    source: Source
+    id: str
+    label: str | None = None
+    split: str = "train"
+
+
+def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
+    """The items of a folder, and the files that lie beside its class folders and so have no label."""
+    inside = [source for source in sources if "/" in source.name]
+    beside = [Failure(source.name, "it lies beside the class folders, so it has no label") for source in sources]
+    beside = [failure for failure in beside if "/" not in failure.file] if inside else []
+    sources = inside or sources
+    folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
+    depth = _split_depth(folders)
+    names = _unique_names([source.name for source in sources])
+    items = []
+    for source, name, parts in zip(sources, names, folders, strict=True):
+        split = SPLITS[parts[depth].lower()] if depth is not None else "train"
+        rest = parts if depth is None else parts[1:] if depth == 0 else parts[:-1]
+        items.append(Item(source, name, rest[0] if rest else None, split))
+    return items, beside
+
+
+def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
+    """Which folder of each path, the first or the last, is its split; None unless it is one in every path.
+
+    Every path, because `train` alone may well be a class beside `car`.
+    """
+    for depth in (0, -1):
+        found = {parts[depth].lower() if parts else "" for parts in folders}
+        if "train" in found and found <= SPLITS.keys():
+            return depth
+    return None
+
+
+def _unique_names(names: list[str]) -> list[str]:
+    """The shortest form that tells the files apart: stem, path without suffix, path."""
+    paths = [PurePosixPath(name) for name in names]
+    for form in ([path.stem for path in paths], [path.with_suffix("").as_posix() for path in paths]):
+        if len(set(form)) == len(form):
+            return form
+    return names

@@ -1,0 +1,103 @@
+"""Any dataset by one word: a name, a folder, a zip, an archive or a single file."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from crvae3d.datasets.archives import read_archive
+from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items
+from crvae3d.datasets.layout import Item
+from crvae3d.datasets.modelnet import load_modelnet
+from crvae3d.datasets.procedural import load_shapes
+from crvae3d.datasets.readers import SUFFIXES
+from crvae3d.datasets.sources import Source
+from crvae3d.datasets.splits import Splits
+from crvae3d.datasets.store import cache_folder
+from crvae3d.errors import InputError, unknown
+
+
+def _modelnet(name: str, root: Path | None, settings: Ingest, download: bool) -> Splits:
+    return load_modelnet(name, data_folder(root), settings, download)
+
+
+def _shapes(name: str, root: Path | None, settings: Ingest, download: bool) -> Splits:
+    return load_shapes(settings)
+
+
+DATASETS: dict[str, Callable[[str, Path | None, Ingest, bool], Splits]] = {
+    "shapes": _shapes,
+    "modelnet10": _modelnet,
+    "modelnet40": _modelnet,
+}
+
+
+def load(
+    data: str | Path,
+    root: str | Path | None = None,
+    *,
+    points: int = 4096,
+    seed: int = 0,
+    jobs: int | None = None,
+    download: bool = True,
+    progress: bool = True,
+) -> Splits:
+    """Load a dataset; meshes are sampled at the first call and kept in the cache.
+
+    Args:
+        data: one of `DATASETS`; or a folder or zip of meshes or clouds, whose sub-folders are labels and splits; or a
+            `.npz` archive (`x.npz` also stands for `x_train.npz` with `x_test.npz`); or one mesh or cloud.
+        root: the folder of named datasets; None for the environment's CRVAE3D_DATA, else `data` in the cache.
+        points: drawn from each mesh or cloud, once; an archive has its own number.
+        seed: of those draws.
+        jobs: processes that read; None for one a core.
+        download: False never touches the network.
+        progress: bars and notes on stderr.
+
+    Returns:
+        Train, test (None where the data has no split), and what had to be left out.
+
+    Raises:
+        InputError: there is no such data, or nothing in it can be used.
+    """
+    settings = Ingest(points=points, seed=seed, jobs=jobs, progress=progress)
+    word, path = str(data), Path(data).expanduser()
+    if word in DATASETS:
+        return DATASETS[word](word, None if root is None else Path(root), settings, download)
+    if path.suffix.lower() == ".npz":
+        return _load_archive(path)
+    if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
+        return ingest_folder(path, settings)
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{path} is not read; known are {', '.join(SUFFIXES)}, .npz archives, folders and zips")
+        return ingest_items([Item(Source(path, path.name), path.stem)], path.name, str(path.resolve()), settings)
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"{path} does not exist; give a folder, a file or one of {', '.join(DATASETS)}")
+    unknown("dataset (and no folder)", word, DATASETS)
+
+
+def data_folder(root: str | Path | None = None) -> Path:
+    """Where named datasets are looked for and downloads land.
+
+    Raises:
+        InputError: `root` or CRVAE3D_DATA is given and does not exist.
+    """
+    given = root or os.environ.get("CRVAE3D_DATA")
+    if not given:
+        return cache_folder() / "data"
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"the data folder {folder} does not exist; make it, or name another")
+    return folder
+
+
+def _load_archive(path: Path) -> Splits:
+    if path.is_file():
+        clouds, failures = read_archive(path)
+        return Splits(clouds, None, path.stem, str(path.resolve()), failures)
+    parts = [path.with_name(f"{path.stem}_{split}{path.suffix}") for split in ("train", "test")]
+    if not parts[0].is_file():
+        raise InputError(f"{path} does not exist, nor does {parts[0].name} beside it")
+    train, failures = read_archive(parts[0])
+    test, failed = read_archive(parts[1]) if parts[1].is_file() else (None, ())
+    return Splits(train, test, path.stem, str(path.resolve()), failures + failed)

@@ -1,0 +1,69 @@
+"""Text to numbers: numpy's parser, made strict."""
+
+import warnings
+
+import numpy as np
+
+from crvae3d.datasets.shape import BadShape, Shape
+
+
+def parse_numbers(text: bytes, dtype: type = np.float64) -> np.ndarray:
+    """The numbers of whitespace-separated `text`, of the given type, (n,).
+
+    Raises:
+        BadShape: something in the text is not a number.
+    """
+    if not text.strip():
+        return np.empty(0, dtype=dtype)
+    with warnings.catch_warnings():
+        # Before NumPy 2.3 unreadable text ends the array with a warning, later it raises.
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            return np.fromstring(text, dtype=dtype, sep=" ")
+        except (ValueError, DeprecationWarning):
+            raise BadShape("its text holds something that is not a number") from None
+
+
+def strip_comments(text: bytes, marks: tuple[bytes, ...] = (b"#",)) -> bytes:
+    """`text` without what stands behind a comment mark on each line."""
+    for mark in marks:
+        if mark in text:
+            text = b"\n".join(line.split(mark, 1)[0] for line in text.splitlines())
+    return text
+
+
+def read_rows(text: bytes) -> Shape:
+    """A cloud of rows `x y z ...` separated by blanks, commas or semicolons; further columns are left out.
+
+    A first line that is one integer is the number of points (`.pts`), one of words is a header.
+
+    Raises:
+        BadShape: rows of different lengths, fewer than announced, or fewer than 3 columns.
+    """
+    text = strip_comments(text, (b"#", b"//")).replace(b",", b" ").replace(b";", b" ").strip()
+    first, _, rest = text.partition(b"\n")
+    announced = None
+    if len(first.split()) == 1 and first.strip().isdigit():
+        announced, text = int(first), rest
+    elif first.split() and not _is_number(first.split()[0]):
+        text = rest
+    columns = len(text.strip().partition(b"\n")[0].split())
+    numbers = parse_numbers(text)
+    if len(numbers) == 0:
+        raise BadShape("it holds no points")
+    if columns < 3:
+        raise BadShape(f"its rows have {columns} columns, at least 3 (x y z) are needed")
+    lines = sum(1 for line in text.splitlines() if line.strip())
+    if len(numbers) != lines * columns:
+        raise BadShape(f"its rows differ in length: {columns} columns in the first, {len(numbers)} numbers in {lines}")
+    if announced is not None and lines < announced:
+        raise BadShape(f"it is truncated: {lines} points of the {announced} that its first line announces")
+    return Shape(numbers.reshape(lines, columns)[:, :3].copy())
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

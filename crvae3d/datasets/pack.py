@@ -1,0 +1,40 @@
+"""Any dataset as one archive a split, for exchange."""
+
+from pathlib import Path
+
+from crvae3d.datasets.archives import write_archive
+from crvae3d.datasets.load import load
+from crvae3d.errors import InputError
+
+
+def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = False, **options) -> tuple[Path, ...]:
+    """Write `data` as `output`, or with a test part as `x_train.npz` and `x_test.npz` for the output `x.npz`.
+
+    Args:
+        data: what `load` takes.
+        output: the archive, ending in `.npz`; `load` takes the same name again.
+        points: kept of each shape.
+        overwrite: replace archives that are there.
+        options: of `load`.
+
+    Returns:
+        The paths that were written.
+
+    Raises:
+        InputError: as `load`; or an output exists, or the data has fewer points than asked for.
+    """
+    output = Path(output)
+    if output.suffix != ".npz":
+        raise InputError(f"an archive ends in .npz, got {output}")
+    splits = load(data, **{"points": max(points, 4096), **options})
+    parts = {output: splits.train}
+    if splits.test is not None:
+        names = {split: output.with_name(f"{output.stem}_{split}.npz") for split in ("train", "test")}
+        parts = {names["train"]: splits.train, names["test"]: splits.test}
+    for path in parts:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; name another output, or allow overwriting")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for path, clouds in parts.items():
+        write_archive(path, clouds.first(points))
+    return tuple(parts)

@@ -1,0 +1,53 @@
+"""A dataset as the rest of the package takes it: train, perhaps test, and what had to be left out."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from crvae3d.datasets.clouds import Clouds
+
+
+class Failure(NamedTuple):
+    """A file (or a shape of an archive) that was left out, and the reason in plain words."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A dataset.
+
+    Attributes:
+        train: what may be learnt from; all shapes where the data has no split.
+        test: None where the data has no split.
+        name: what the user called it.
+        source: which form on disk it came from, for the record beside a number.
+        failures: what was left out.
+        store: the folder of the cache that holds it, None for an archive.
+    """
+
+    train: Clouds
+    test: Clouds | None
+    name: str
+    source: str = ""
+    failures: tuple[Failure, ...] = ()
+    store: Path | None = None
+
+
+def write_failures(path: Path, failures: Iterable[Failure]) -> None:
+    """Write `failures` as CSV with the columns `file` and `reason`."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as out:
+        writer = csv.writer(out)
+        writer.writerow(Failure._fields)
+        writer.writerows(failures)
+
+
+def read_failures(path: Path) -> tuple[Failure, ...]:
+    """What `write_failures` wrote; empty if there is no such file."""
+    if not path.exists():
+        return ()
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as text:
+        return tuple(Failure(row["file"], row["reason"]) for row in csv.DictReader(text))

@@ -1,0 +1,119 @@
+"""The cache: a dataset read once, kept as a memory-mapped array of points and a small table beside it.
+
+    <cache>/stores/<name>-<key>/points.npy      int16 (S, N, 3), train before test
+                                table.npz       ids, labels, class names, centre and scale, digests
+                                failures.csv    file, reason
+
+`<cache>` is the environment's CRVAE3D_CACHE, else `~/.cache/crvae3d`; it may be deleted at any time. A store appears
+under its name only when it is complete, so a killed process leaves nothing that is taken for one.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.sampling import SCALE
+from crvae3d.datasets.splits import Failure, Splits, read_failures, write_failures
+from crvae3d.errors import InputError
+
+POINTS, TABLE, FAILURES = "points.npy", "table.npz", "failures.csv"
+_FORMAT = "1"
+
+
+def cache_folder() -> Path:
+    """Where stores and downloads are kept."""
+    return Path(os.environ.get("CRVAE3D_CACHE") or Path.home() / ".cache" / "crvae3d").expanduser()
+
+
+def store_folder(name: str, key: Iterable[str]) -> Path:
+    """The folder of the store of what `key` names completely: the files, their stamps, the settings."""
+    digest = hashlib.blake2b(digest_size=10)
+    for part in (_FORMAT, *key):
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    return cache_folder() / "stores" / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}-{digest.hexdigest()}"
+
+
+def build_store(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Have `fill` write the files of a store, unless it is there; `folder` appears at once or not at all.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
+    if (folder / TABLE).exists():
+        return
+    part = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        fill(part)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not (folder / TABLE).exists():  # otherwise another process was first, with the same content
+                raise
+    except OSError as error:
+        raise InputError(
+            f"the cache {cache_folder()} cannot be written ({error}); set CRVAE3D_CACHE to a folder with room"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_store(
+    folder: Path,
+    points: np.ndarray | None,
+    rows: Sequence[tuple[str, str | None, str, np.ndarray, float, str]],
+    failures: Iterable[Failure] = (),
+) -> None:
+    """Write the files of a store.
+
+    Args:
+        folder: where to.
+        points: int16 (S, N, 3), or None where the caller has written them.
+        rows: (id, label, split, center, scale, digest) of each shape, train before test.
+        failures: what was left out.
+    """
+    if points is not None:
+        np.save(folder / POINTS, points)
+    ids, labels, splits, centers, scales, digests = zip(*rows, strict=True)
+    classes = sorted({label for label in labels if label is not None})
+    number = {label: index for index, label in enumerate(classes)}
+    table = {
+        "ids": np.array(ids),
+        "class_names": np.array(classes, dtype=np.str_),
+        "mesh_center": np.array(centers, dtype=np.float64),
+        "mesh_scale": np.array(scales, dtype=np.float64),
+        "digests": np.array(digests),
+        "train_count": np.array(splits.count("train")),
+    }
+    if classes:
+        table["labels"] = np.array([number[label] for label in labels], dtype=np.int64)
+    write_failures(folder / FAILURES, failures)
+    np.savez(folder / TABLE, **table)
+
+
+def open_store(folder: Path, name: str, source: str = "") -> Splits:
+    """The dataset of a store, its points memory-mapped."""
+    points = np.load(folder / POINTS, mmap_mode="r")
+    with np.load(folder / TABLE, allow_pickle=False) as table:
+        columns = {key: table[key] for key in ("ids", "labels", "mesh_center", "mesh_scale") if key in table}
+        class_names, count = tuple(str(known) for known in table["class_names"]), int(table["train_count"])
+
+    def part(rows: slice) -> Clouds:
+        own = {key: column[rows] for key, column in columns.items()}
+        return Clouds(points=points[rows], scale=SCALE, class_names=class_names, **own)
+
+    test = part(slice(count, None)) if count < len(points) else None
+    return Splits(part(slice(0, count)), test, name, source, read_failures(folder / FAILURES), folder)
+
+
+def read_digests(folder: Path) -> np.ndarray:
+    """The digest of the content of each file, train before test: equal for byte-identical shapes."""
+    with np.load(folder / TABLE, allow_pickle=False) as table:
+        return table["digests"]

@@ -1,0 +1,130 @@
+"""The registries: literal tables. Adding a model, a transformation or an objective is adding a line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from crvae3d.core.consistency import Consistent
+from crvae3d.core.objectives import ELBO, IWAE
+from crvae3d.core.schedules import WarmUp
+from crvae3d.errors import InputError, unknown
+from crvae3d.points import augment
+from crvae3d.points.augment import CloudTransform
+from crvae3d.points.models import PointModel
+from crvae3d.training.settings import Training
+
+MODELS: dict[str, PointModel] = {
+    "folding": PointModel(),
+    "folding-sphere": PointModel(template="sphere"),
+    "folding-gaussian": PointModel(template="gaussian"),
+    "folding-mixture": PointModel(likelihood="mixture"),
+}
+
+TINY = dict(code_size=64, encoder_widths=(32, 64, 128), output_points=256, decoder_width=64)
+FULL = dict(code_size=512, encoder_widths=(64, 128, 256, 1024), output_points=2025, decoder_width=512)
+
+PRESETS: dict[str, tuple[dict[str, object], Training]] = {
+    "tiny": (TINY, Training(epochs=2, points=256)),
+    "small": ({}, Training(epochs=20, points=512)),
+    "full": (FULL, Training(epochs=200, points=2048)),
+}
+"""`tiny`: seconds, for trying; `small`: minutes on two cores; `full`: the literature's size (FoldingNet)."""
+
+OBJECTIVES = ("elbo", "iwae")
+
+
+def _views(*transforms: CloudTransform) -> Callable[[int], CloudTransform]:
+    """Views of half the training points, so that a view shares only some of the shape's points."""
+    return lambda points: augment.Compose([*transforms, augment.Jitter(), augment.Subset(points // 2)])
+
+
+TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
+    "jitter": _views(),
+    "scale": _views(augment.Scale()),
+    "stretch": _views(augment.Scale(0.7, 1.4, anisotropic=True)),
+    "tilt": _views(augment.Scale(0.7, 1.4, anisotropic=True), augment.Rotate(15)),
+    "azimuth": _views(augment.Scale(), augment.Rotate(180)),
+    "so3": _views(augment.Scale(), augment.RotateSO3()),
+    "crop": _views(augment.Crop(0.3), augment.Scale(0.7, 1.4, anisotropic=True)),
+}
+"""Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points."""
+
+GAPS: dict[str, CloudTransform] = {
+    "jitter": augment.Jitter(),
+    "subset": augment.Subset(512),
+    "scale": augment.Scale(),
+    "stretch": augment.Scale(0.7, 1.4, anisotropic=True),
+    "tilt": augment.Rotate(15),
+    "azimuth": augment.Rotate(180),
+    "so3": augment.RotateSO3(),
+    "crop": augment.Crop(0.3),
+}
+"""The single transformations under which the consistency gap of any model is measured."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised.
+
+    Args:
+        objective: elbo or iwae.
+        samples: K of iwae.
+        beta: weight of the rate (elbo).
+        consistency: lambda, the weight of KL( q(z|t(x)) || q(z|x) ); 0 is the plain model.
+        views: views of each shape; None for one where there is a consistency weight, else none.
+        transform: family of views, a name in `TRANSFORMS`.
+        divergence: kl (the paper's), reverse, symmetric or wasserstein.
+        stop_gradient: hold the original's posterior still in the divergence.
+        target: what a view reconstructs: view (the paper's) or original.
+        warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
+    """
+
+    objective: str = "elbo"
+    samples: int = 5
+    beta: float = 0.02
+    consistency: float = 0.1
+    views: int | None = None
+    transform: str = "tilt"
+    divergence: str = "kl"
+    stop_gradient: bool = False
+    target: str = "view"
+    warm_up: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.transform not in TRANSFORMS:
+            unknown("transform", self.transform, TRANSFORMS)
+        if self.objective not in OBJECTIVES:
+            unknown("objective", self.objective, OBJECTIVES)
+        for name in ("beta", "consistency"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
+
+    def build(self, points: int) -> Consistent:
+        """The objective for a training on `points` points a shape."""
+        bound = ELBO(self._scheduled(self.beta)) if self.objective == "elbo" else IWAE(self.samples)
+        views = int(self.consistency > 0) if self.views is None else self.views
+        return Consistent(
+            bound,
+            self._scheduled(self.consistency),
+            TRANSFORMS[self.transform](points) if views else None,
+            views,
+            self.divergence,
+            self.stop_gradient,
+            self.target,
+        )
+
+    def _scheduled(self, weight: float) -> float | WarmUp:
+        return WarmUp(weight, self.warm_up) if self.warm_up and weight else weight
+
+
+def model_settings(model: str, preset: str) -> PointModel:
+    """The settings of a model by its name, at a preset's size."""
+    if model not in MODELS:
+        unknown("model", model, MODELS)
+    return replace(MODELS[model], **preset_of(preset)[0])
+
+
+def preset_of(preset: str) -> tuple[dict[str, object], Training]:
+    """A preset by its name: sizes of the model, and training settings."""
+    if preset not in PRESETS:
+        unknown("preset", preset, PRESETS)
+    return PRESETS[preset]

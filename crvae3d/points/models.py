@@ -1,0 +1,61 @@
+"""Point-cloud models as settings: what it takes to build one, and to build it again from a file."""
+
+from dataclasses import dataclass
+
+import torch
+
+from crvae3d.core.model import VAE
+from crvae3d.core.posteriors import standard_normal
+from crvae3d.errors import InputError
+from crvae3d.points.folding import Folding
+from crvae3d.points.pointnet import PointNet
+
+
+@dataclass(frozen=True)
+class PointModel:
+    """A PointNet encoder with a folding decoder; the fields are those of `PointNet` and `Folding`.
+
+    Args:
+        code_size: D.
+        encoder_widths: of PointNet's shared network; the last is the number of pooled features.
+        norm: after its layers: layer, batch or none.
+        input_transform: learn a 3 x 3 matrix applied to each cloud first.
+        output_points: folded points a shape.
+        decoder_width: of the hidden layers of each fold.
+        template: what is folded: plane, sphere or gaussian.
+        likelihood: chamfer or mixture.
+        scale: of the likelihood at the start, in units of the cloud.
+        learn_scale: whether the training changes it.
+    """
+
+    code_size: int = 512
+    encoder_widths: tuple[int, ...] = (64, 128, 512)
+    norm: str = "layer"
+    input_transform: bool = False
+    output_points: int = 484
+    decoder_width: int = 128
+    template: str = "plane"
+    likelihood: str = "chamfer"
+    scale: float = 0.05
+    learn_scale: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("code_size", "output_points", "decoder_width", "scale"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+
+    def build(self, seed: int = 0) -> VAE:
+        """The model with fresh weights, which are a function of `seed` alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = PointNet(self.code_size, self.encoder_widths, self.norm, self.input_transform)
+            decoder = Folding(
+                self.code_size,
+                self.output_points,
+                self.decoder_width,
+                self.template,
+                self.likelihood,
+                self.scale,
+                self.learn_scale,
+            )
+        return VAE(encoder, decoder, standard_normal(self.code_size))

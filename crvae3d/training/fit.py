@@ -1,0 +1,113 @@
+"""Fit a model: Lightning's trainer over a dataset of clouds, resumable at every epoch."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from crvae3d.core.consistency import Consistent
+from crvae3d.core.model import VAE
+from crvae3d.errors import InputError
+from crvae3d.training.callbacks import MetricsFile, ProgressLine, SaveWeights
+from crvae3d.training.module import Fitted
+from crvae3d.training.settings import Training
+
+CHECKPOINT = "last.ckpt"
+METRICS = "metrics.csv"
+
+
+class Batches(lightning.LightningDataModule):
+    """Dense batches of a dataset whose `__getitems__` returns (B, N, 3); the order is a function of seed and epoch."""
+
+    def __init__(self, train: Dataset, validation: Dataset | None, training: Training) -> None:
+        super().__init__()
+        self.train, self.validation, self.training = train, validation, training
+
+    def train_dataloader(self) -> DataLoader:
+        ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
+        sampler = DistributedSampler(self.train, **ranks, shuffle=True, seed=self.training.seed)
+        whole = len(sampler) >= self.training.batch_size
+        return DataLoader(self.train, self.training.batch_size, sampler=sampler, collate_fn=_as_it_is, drop_last=whole)
+
+    def val_dataloader(self) -> DataLoader | list:
+        if self.validation is None or len(self.validation) == 0:
+            return []
+        return DataLoader(self.validation, self.training.batch_size, collate_fn=_as_it_is)
+
+
+def _as_it_is(batch: torch.Tensor) -> torch.Tensor:
+    return batch
+
+
+def fit(
+    model: VAE,
+    objective: Consistent,
+    train: Dataset,
+    validation: Dataset | None,
+    thin: Callable[..., object],
+    training: Training,
+    folder: Path,
+    save: Callable[[], None] = lambda: None,
+    title: str = "training",
+    resume: bool = False,
+    progress: bool = True,
+) -> Fitted:
+    """Train `model` in place.
+
+    Args:
+        model: the model, its weights as they are to begin with.
+        objective: bound and consistency.
+        train: dataset whose `__getitems__` returns (B, N, 3).
+        validation: likewise; only looked at, never learnt from. None for none.
+        thin: draws the training points of a batch, called as `thin(batch, generator=generator)`.
+        training: settings.
+        folder: receives `metrics.csv`, `tensorboard/` and `last.ckpt`.
+        save: called at the end of every epoch, when the weights are to be written.
+        title: before the progress bar.
+        resume: go on from `last.ckpt`.
+        progress: whether to show it.
+
+    Raises:
+        Diverged: the gradient stayed non-finite.
+        InputError: there is nothing to resume.
+    """
+    checkpoint = folder / CHECKPOINT
+    if resume and not checkpoint.exists():
+        raise InputError(f"nothing to resume in {folder}: it has no {CHECKPOINT}; train it anew with --overwrite")
+    trainer = _trainer(training, folder, save, title, progress)
+    fitted = Fitted(model, objective, thin, training)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning|torch.utils.data|torch.optim")
+        batches = Batches(train, validation, training)
+        try:
+            trainer.fit(fitted, datamodule=batches, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+    return fitted
+
+
+def _trainer(
+    training: Training, folder: Path, save: Callable[[], None], title: str, progress: bool
+) -> lightning.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    callbacks = [MetricsFile(folder / METRICS), SaveWeights(save), last]
+    return lightning.Trainer(
+        max_epochs=training.epochs,
+        accelerator="auto",
+        devices=training.devices or "auto",
+        precision=training.precision,
+        gradient_clip_val=training.clip,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        callbacks=[*callbacks, ProgressLine(title)] if progress else callbacks,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )

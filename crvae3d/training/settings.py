@@ -1,0 +1,43 @@
+"""How a model is trained: everything that changes the numbers, and nothing else."""
+
+from dataclasses import dataclass
+
+from crvae3d.errors import InputError, unknown
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of one training.
+
+    Args:
+        epochs: passes over the training shapes.
+        batch_size: shapes a step on each device.
+        points: a fresh random subset of this many points of each shape is drawn in every epoch.
+        learning_rate: of AdamW after its warm-up; it falls to nought along a cosine.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient.
+        precision: a name in `PRECISIONS`; `bf16-mixed` doubles the speed on processors with AVX-512 BF16 or AMX.
+        seed: of the weights, the order of the shapes, the subsets, the views and the posterior's samples.
+        devices: how many devices to train on; 0 for all that Lightning finds.
+        patience: that many non-finite steps in a row stop the training.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    points: int = 512
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 10.0
+    precision: str = "32-true"
+    seed: int = 0
+    devices: int = 1
+    patience: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "points", "learning_rate", "clip", "patience"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            unknown("precision", self.precision, PRECISIONS)

@@ -1,0 +1,153 @@
+"""Pictures as PNG files, drawn without matplotlib's global state: no pyplot, no backend chosen, no settings changed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from crvae3d.viewers.explained import CURVES, Explanation
+from crvae3d.viewers.report import CodeMap, Curves
+
+MODEL_COLOURS = ("#2f6fd0", "#e07b1a", "#1f9a72", "#bf3f8d", "#7a55c7", "#8c6d1f")
+"""One a model, in the order of the report; the page uses the same."""
+
+_ORIGINAL = "#5d6877"
+_INK, _QUIET, _LINE = "#1c2430", "#5d6877", "#dfe3e8"
+_YAW, _PITCH = -0.65, 0.35
+_LONGEST = 36
+
+
+def clouds_figure(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[str], path: Path | str, columns: int = 3
+) -> Path:
+    """A grid of clouds, each original (grey) with its reconstruction (blue) on its right, z up, both at one scale.
+
+    Args:
+        pairs: (original (N, 3), reconstruction (M, 3)) a shape, in any unit; points that are not finite are left out.
+        titles: one a pair.
+        path: the PNG file.
+        columns: pairs in a row.
+
+    Returns:
+        The path.
+    """
+    columns = max(1, min(columns, len(pairs)))
+    rows = max(1, -(-len(pairs) // columns))
+    figure = _figure(2 * 2.1 * columns, 2.35 * rows)
+    for place, ((original, reconstruction), title) in enumerate(zip(pairs, titles, strict=True)):
+        centre, reach = _extent(original)
+        for side, (cloud, colour) in enumerate(((original, _ORIGINAL), (reconstruction, MODEL_COLOURS[0]))):
+            axes = figure.add_subplot(rows, 2 * columns, 2 * place + side + 1)
+            _draw_cloud(axes, (np.asarray(cloud, dtype=np.float64) - centre) / reach, colour)
+            axes.set_title(_plain(title if side == 0 else "reconstruction"), fontsize=8, color=_QUIET)
+    return _save(figure, path)
+
+
+def curves_figure(curves: Mapping[str, Curves], path: Path | str) -> Path:
+    """Training curves: one plot a quantity, a colour a model, dotted for train and solid for all else.
+
+    Args:
+        curves: by model name; see `crvae3d.viewers.report.Curves`.
+        path: the PNG file.
+
+    Returns:
+        The path.
+    """
+    quantities = list(dict.fromkeys(name.rpartition("/")[2] for lines in curves.values() for name in lines))
+    columns = max(1, min(3, len(quantities)))
+    rows = max(1, -(-len(quantities) // columns))
+    figure = _figure(4.2 * columns, 3.0 * rows)
+    for place, quantity in enumerate(quantities):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        for number, (model, lines) in enumerate(curves.items()):
+            for name, (epochs, values) in lines.items():
+                split, _, of = name.rpartition("/")
+                if of == quantity:
+                    colour, label = MODEL_COLOURS[number % len(MODEL_COLOURS)], f"{model}, {split}" if split else model
+                    style = ":" if split == "train" else "-"
+                    axes.plot(epochs, values, style, color=colour, label=_plain(label), linewidth=1.6)
+        meaning = CURVES.get(quantity, Explanation(quantity))
+        _label(axes, meaning.title, "epoch", meaning.unit)
+        if place == 0:
+            axes.legend(fontsize=7, frameon=False)
+    return _save(figure, path)
+
+
+def codes_figure(codes: CodeMap, path: Path | str, title: str = "Map of the codes") -> Path:
+    """The map of the codes, coloured by class where there are classes.
+
+    Returns:
+        The path of the PNG file.
+    """
+    figure = _figure(7, 5.5)
+    axes = figure.add_subplot()
+    classes = np.asarray(codes.classes, dtype=str)
+    names = sorted(set(classes.tolist()))
+    if not names:
+        axes.scatter(*codes.positions.T, s=10, color=MODEL_COLOURS[0], linewidths=0)
+    for place, name in enumerate(names):
+        colour, marker = f"C{place % 10}", "os^Dv"[place // 10 % 5]
+        shown = codes.positions[classes == name]
+        axes.scatter(*shown.T, s=12, color=colour, marker=marker, linewidths=0, label=_plain(name))
+    if names:
+        axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + len(names) // 25)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_title(_plain(title), fontsize=10, color=_INK, loc="left")
+    axes.set_axis_off()
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float):
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), facecolor="white", layout="constrained")
+
+
+def _save(figure, path: Path | str) -> Path:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        FigureCanvasAgg(figure).print_figure(file, format="png", dpi=130, facecolor="white")
+    return path
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as mathematics, cut where it would run into its neighbour."""
+    text = str(text)
+    return (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…").replace("$", r"\$")
+
+
+def _extent(cloud: np.ndarray) -> tuple[np.ndarray, float]:
+    """The centre of a cloud and the largest distance from it; (0, 1) of a cloud without finite points."""
+    finite = np.asarray(cloud, dtype=np.float64)[np.isfinite(cloud).all(axis=1)]
+    if len(finite) == 0:
+        return np.zeros(3), 1.0
+    centre = finite.mean(axis=0)
+    return centre, float(np.linalg.norm(finite - centre, axis=1).max()) or 1.0
+
+
+def _draw_cloud(axes, cloud: np.ndarray, colour: str) -> None:
+    """Points seen from the front left and a little from above; far ones pale and behind."""
+    from matplotlib.colors import to_rgb
+
+    x, y, z = cloud[np.isfinite(cloud).all(axis=1)].T
+    right, away = np.cos(_YAW) * x - np.sin(_YAW) * y, np.sin(_YAW) * x + np.cos(_YAW) * y
+    up, depth = np.cos(_PITCH) * z + np.sin(_PITCH) * away, np.cos(_PITCH) * away - np.sin(_PITCH) * z
+    order = np.argsort(-depth)
+    fade = (0.35 + 0.35 * np.clip(depth[order], -1, 1))[:, None]
+    axes.scatter(right[order], up[order], s=3, c=(1 - fade) * np.array(to_rgb(colour)) + fade, linewidths=0)
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
+    axes.set_axis_off()
+
+
+def _label(axes, title: str, x: str, y: str) -> None:
+    axes.set_title(_plain(title), fontsize=10, color=_INK, loc="left")
+    axes.set_xlabel(x, fontsize=8, color=_QUIET)
+    axes.set_ylabel(y, fontsize=8, color=_QUIET)
+    axes.tick_params(labelsize=7, colors=_QUIET)
+    axes.grid(color=_LINE, linewidth=0.6)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(_LINE)

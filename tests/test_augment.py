@@ -1,0 +1,163 @@
+"""The laws of every transformation, and what each one promises."""
+
+import math
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+from torch_geometric.transforms import NormalizeScale, RandomFlip, RandomJitter
+
+from crvae3d.errors import InputError
+from crvae3d.points import augment
+from crvae3d.points.batch import Ragged, dense, ragged
+
+ALL = [
+    augment.Identity(),
+    augment.Rotate(180),
+    augment.Rotate(30, "x"),
+    augment.Rotate(90, (1.0, 1.0, 0.0)),
+    augment.RotateSO3(),
+    augment.Jitter(0.02, 0.05),
+    augment.Scale(0.8, 1.25),
+    augment.Scale(0.5, 2.0, anisotropic=True),
+    augment.Translate(0.2),
+    augment.Subset(20),
+    augment.DropPoints(0.5),
+    augment.Crop(0.5),
+    augment.FromPyG(RandomJitter(0.1)),
+    augment.Compose([augment.RotateSO3(), RandomFlip(0), augment.Crop(0.5), augment.Subset(20)]),
+]
+RIGID = [t for t in ALL if "Rotate" in repr(t) and not isinstance(t, augment.Compose)]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("transform", ALL, ids=repr)
+class TestEveryTransformation:
+    def test_is_a_function_of_the_generator(self, transform):
+        x = torch.randn(6, 50, 3)
+        before = x.clone()
+        one, same = (dense(transform(x, generator=seeded(4))) for _ in range(2))
+        torch.manual_seed(99)
+        later = dense(transform(x, generator=seeded(4)))
+        for other in (same, later):
+            assert torch.equal(one[0], other[0]) and (one[1] is None or torch.equal(one[1], other[1]))
+        assert torch.equal(x, before)
+        if not isinstance(transform, augment.Identity):
+            changed = dense(transform(x, generator=seeded(5)))
+            assert changed[0].shape != one[0].shape or not torch.equal(changed[0], one[0])
+
+    def test_draws_anew_for_every_shape(self, transform):
+        if isinstance(transform, augment.Identity):
+            pytest.skip("draws nothing")
+        x = torch.randn(1, 50, 3).expand(8, -1, -1)
+        points, mask = dense(transform(x, generator=seeded()))
+        assert any(not torch.equal(points[0], points[i]) for i in range(1, 8))
+
+    def test_moves_no_padding_into_the_shape(self, transform):
+        clouds = [torch.randn(30, 3), torch.randn(50, 3)]
+        points, mask = dense(transform(ragged(clouds), generator=seeded()))
+        assert points[mask if mask is not None else ...].isfinite().all()
+        sizes = [points.shape[1]] * 2 if mask is None else mask.sum(1).tolist()
+        assert all(1 <= size <= len(cloud) for size, cloud in zip(sizes, clouds, strict=True))
+
+    def test_takes_pyg_data_and_batches(self, transform):
+        data = Data(pos=torch.randn(40, 3), y=torch.tensor([3]), normal=torch.randn(40, 3))
+        kept = data.pos.clone()
+        assert transform(data).pos.shape[1] == 3 and torch.equal(data.pos, kept)
+        batch = transform(Batch.from_data_list([data, Data(pos=torch.randn(30, 3), y=data.y, normal=torch.randn(30, 3))]))
+        assert batch.num_graphs == 2 and batch.y.tolist() == [3, 3]
+        assert "normal" not in batch or len(batch.normal) == len(batch.pos)
+
+    def test_prints_its_arguments(self, transform):
+        assert all(str(value) in repr(transform) for value in vars(transform).values() if not isinstance(value, list))
+
+
+@pytest.mark.parametrize("transform", RIGID, ids=repr)
+def test_rotations_preserve_distances_and_handedness(transform):
+    x = torch.randn(5, 12, 3)
+    y = transform(x, generator=seeded())
+    torch.testing.assert_close(torch.cdist(y, y), torch.cdist(x, x), rtol=1e-4, atol=1e-4)
+    matrix = torch.linalg.lstsq(x, y).solution
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(5), rtol=1e-4, atol=1e-4)
+
+
+def test_rotation_about_an_axis_leaves_it_and_stays_within_its_degrees():
+    x = torch.randn(200, 12, 3)
+    y = augment.Rotate(30)(x, generator=seeded())
+    torch.testing.assert_close(y[..., 2], x[..., 2])
+    angle = torch.atan2(y[:, 0, 1], y[:, 0, 0]) - torch.atan2(x[:, 0, 1], x[:, 0, 0])
+    angle = torch.rad2deg((angle + math.pi) % (2 * math.pi) - math.pi)
+    assert angle.abs().max() <= 30.01 and angle.max() > 25 and angle.min() < -25
+
+
+def test_so3_is_uniform():
+    """Under the uniform distribution a turned vector is uniform on the sphere: mean 0, covariance I / 3; and so is the trace."""
+    x = torch.eye(3).expand(20_000, 3, 3)
+    y = augment.RotateSO3()(x, generator=seeded())
+    assert y.mean(0).abs().max() < 0.02
+    torch.testing.assert_close(y[:, 0].T @ y[:, 0] / len(y), torch.eye(3) / 3, atol=0.01, rtol=0)
+    assert y.diagonal(dim1=1, dim2=2).sum(1).square().mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_scale_multiplies_by_one_factor_or_by_three():
+    x = torch.rand(300, 10, 3) + 1
+    for anisotropic in (False, True):
+        factor = augment.Scale(0.5, 2.0, anisotropic)(x, generator=seeded()) / x
+        torch.testing.assert_close(factor, factor[:, :1].expand_as(factor))
+        assert (factor.amin(2).allclose(factor.amax(2), rtol=1e-4)) != anisotropic
+        assert 0.5 <= factor.min() < 0.52 and 1.9 < factor.max() <= 2
+        assert factor.log().mean().abs() < 0.05  # as often larger as smaller
+
+
+def test_jitter_has_its_deviation_and_its_clip():
+    move = augment.Jitter(0.02, 0.05)(torch.zeros(10, 5000, 3), generator=seeded())
+    assert move.std().item() == pytest.approx(0.02, rel=0.03) and move.abs().max() <= 0.05
+
+
+def test_subset_takes_points_that_were_there_once_each():
+    x = torch.randn(3, 50, 3)
+    y = augment.Subset(20)(x, generator=seeded())
+    assert y.shape == (3, 20, 3) and (torch.cdist(y, x).amin(2) < 1e-3).all()
+    assert len(y[0].unique(dim=0)) == 20
+    assert torch.equal(augment.Subset(50)(x), x)
+
+
+def test_subset_of_a_padded_shape_takes_no_padding():
+    points, mask = augment.Subset(20)(ragged([torch.ones(5, 3), torch.ones(50, 3)]), generator=seeded())
+    assert mask.sum(1).tolist() == [5, 20] and (points[mask] == 1).all()
+
+
+def test_crop_takes_a_half_space_away_and_drop_takes_any_points():
+    x = torch.randn(40, 500, 3)
+    for transform, apart in ((augment.Crop(0.5), True), (augment.DropPoints(0.5), False)):
+        points, mask = transform(x, generator=seeded())
+        lost = 1 - mask.float().mean(1)
+        assert lost.max() <= 0.5 and lost.max() > 0.4 and lost.min() < 0.1
+        shift = points.sum(1) / mask.sum(1, keepdim=True) - x.mean(1)
+        assert (shift.norm(dim=1)[lost > 0.3].min() > 0.25) == apart
+
+
+def test_from_pyg_lends_its_seed_and_gives_the_global_generators_back():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    augment.FromPyG(RandomJitter(0.1))(torch.zeros(2, 5, 3), generator=seeded())
+    assert torch.equal(torch.rand(3), expected)
+    y = augment.FromPyG(NormalizeScale())(torch.randn(2, 5, 3))
+    assert y.abs().max().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_impossible_arguments_are_refused():
+    for build in (lambda: augment.Scale(0, 1), lambda: augment.DropPoints(1.0), lambda: augment.Crop(-0.1)):
+        with pytest.raises(InputError):
+            build()
+    with pytest.raises(InputError, match="x, y, z"):
+        augment.Rotate(axis="up")(torch.zeros(1, 2, 3))
+
+
+def test_ragged_moves_between_devices():
+    moved = Ragged(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool)).to(torch.device("cpu"))
+    assert isinstance(moved, Ragged) and moved.points.device.type == "cpu"

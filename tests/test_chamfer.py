@@ -1,0 +1,103 @@
+"""The chamfer distance against its slow definition, in values and gradients, by every search there is."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crvae3d.points import chamfer as fast
+from crvae3d.points.chamfer import chamfer_distance, nearest
+from tests.references import chamfer, chamfer_matrix
+
+
+@pytest.fixture(params=["in_chunks", "in_blocks"])
+def search(request, monkeypatch):
+    """Each search in turn; the one in blocks uncompiled, so that its arithmetic is tested without a compiler."""
+    if request.param == "in_blocks":
+        monkeypatch.setattr(fast, "COMPILE_FROM", 0)
+        monkeypatch.setattr(fast, "can_compile", lambda: True)
+        monkeypatch.setattr(fast, "_compiled", lambda: fast._search_in_blocks)
+    return request.param
+
+
+def test_worked_example():
+    a = torch.tensor([[[0.0, 0, 0], [1, 0, 0]]])
+    b = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [1, 2, 0]]])
+    assert chamfer_distance(a, b).item() == pytest.approx(0 + 4 / 3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10_000))
+def test_equals_its_definition(n, m, seed):
+    generator = torch.Generator().manual_seed(seed)
+    a, b = torch.randn(1, n, 3, generator=generator), torch.randn(1, m, 3, generator=generator)
+    assert chamfer_distance(a, b).item() == pytest.approx(chamfer(a[0], b[0]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("n", "m"), [(200, 130), (64, 64), (65, 257)])
+def test_values_and_gradients_equal_those_of_the_whole_matrix(search, n, m):
+    a, b = torch.randn(3, n, 3, requires_grad=True), torch.randn(3, m, 3, requires_grad=True)
+    found, expected = chamfer_distance(a, b), chamfer_matrix(a, b)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-7)
+    for mine, theirs in zip(*(torch.autograd.grad(x.sum(), (a, b)) for x in (found, expected)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_finds_the_neighbours_of_close_points_far_from_the_origin(search):
+    """|a|^2 - 2ab + |b|^2 in single precision fails here."""
+    points = torch.rand(2, 100, 3) * 1e-2 + 100
+    query = points[:, torch.randperm(100)]
+    found = points.gather(1, nearest(query, points)[..., None].expand(-1, -1, 3))
+    assert torch.equal(found, query)
+
+
+def test_padding_is_no_point(search):
+    a, b = torch.randn(2, 40, 3), torch.randn(2, 70, 3)
+    mask_a, mask_b = torch.rand(2, 40) < 0.6, torch.rand(2, 70) < 0.6
+    found = chamfer_distance(a, b, mask_a, mask_b)
+    alone = [chamfer_distance(a[i][mask_a[i]][None], b[i][mask_b[i]][None]) for i in range(2)]
+    torch.testing.assert_close(found, torch.cat(alone))
+    hidden = torch.where(mask_a[..., None], a, torch.nan), torch.where(mask_b[..., None], b, torch.nan)
+    torch.testing.assert_close(chamfer_distance(*hidden, mask_a, mask_b), found)
+
+
+def test_shapes_in_a_batch_do_not_see_each_other(search):
+    a, b = torch.randn(4, 30, 3), torch.randn(4, 50, 3)
+    alone = torch.cat([chamfer_distance(a[i : i + 1], b[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(chamfer_distance(a, b), alone)
+
+
+def test_moves_with_nothing_but_relative_position():
+    a, b = torch.randn(2, 30, 3), torch.randn(2, 50, 3)
+    turn = torch.linalg.qr(torch.randn(3, 3))[0]
+    torch.testing.assert_close(chamfer_distance(a @ turn + 3, b @ turn + 3), chamfer_distance(a, b), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(chamfer_distance(a, b), chamfer_distance(b, a))
+    torch.testing.assert_close(chamfer_distance(2 * a, 2 * b), 4 * chamfer_distance(a, b))
+    assert (chamfer_distance(a, a[:, torch.randperm(30)]) == 0).all()
+
+
+def test_non_finite_points_give_a_non_finite_distance_and_no_crash(search):
+    a, b = torch.full((1, 70, 3), torch.nan), torch.randn(1, 70, 3)
+    assert not chamfer_distance(a, b).isfinite().any()
+
+
+def test_compiled_search_finds_what_the_plain_one_finds():
+    if not fast.can_compile():
+        pytest.skip("no C++ compiler here")
+    query, points = torch.randn(3, 300, 3), torch.randn(3, 200, 3)
+    padded = torch.nn.functional.pad(points.mT, (0, 56), value=fast.FAR).reshape(3, 3, 4, fast.BLOCK)
+    compiled = fast._compiled()(query.mT.contiguous(), padded)
+    assert torch.equal(compiled, fast._search_in_chunks(query, points))
+
+
+def test_a_failing_compiler_is_replaced_silently(monkeypatch, capfd):
+    def broken():
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(fast, "COMPILE_FROM", 0)
+    monkeypatch.setattr(fast, "_compiled", lambda: lambda *_: broken())
+    monkeypatch.setattr(fast, "can_compile", lambda: True)
+    monkeypatch.setattr(fast, "_failed_on", set())
+    a, b = torch.randn(1, 9, 3), torch.randn(1, 8, 3)
+    torch.testing.assert_close(chamfer_distance(a, b).double(), chamfer_matrix(a, b), rtol=1e-5, atol=1e-6)
+    assert capfd.readouterr() == ("", "") and fast._failed_on == {"cpu"}

@@ -1,0 +1,179 @@
+"""Figures as numbers in a table, as pictures, and as the map of the codes."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from crvae3d.viewers.explained import explain
+from crvae3d.viewers.figures import MODEL_COLOURS, clouds_figure, codes_figure, curves_figure
+from crvae3d.viewers.page import page
+from crvae3d.viewers.projection import LIMIT, choose, project
+from crvae3d.viewers.report import CodeMap, ModelReport, Report
+
+
+def rows(text: str) -> dict[str, list[tuple[str, bool]]]:
+    """The printed table: (text, marked as best) by row title."""
+    found = re.findall(r'<tr><th scope="row" class="what"><div>(.*?)(?: <span>.*?)?</div></th>(.*?)</tr>', text)
+    cells = {title: re.findall(r'<td class="(.*?)">(.*?)</td>', row) for title, row in found}
+    return {title: [(value, "best" in kind) for kind, value in row] for title, row in cells.items()}
+
+
+def test_the_best_value_of_a_row_is_marked_controls_included():
+    models = [
+        ModelReport("a", {"svm_accuracy": 0.9, "chamfer": 0.00451, "consistency_gap/jitter": 2.0, "rate": 3.0}),
+        ModelReport(
+            "b", {"svm_accuracy": 0.8, "chamfer": 0.004512, "consistency_gap/jitter": float("nan"), "rate": 4.0}
+        ),
+        ModelReport("c", {"svm_accuracy": 0.7, "chamfer": 0.0052, "consistency_gap/jitter": 12.0}),
+    ]
+    table = rows(page(Report("", "", models, controls={"untrained": {"svm_accuracy": 0.91}})))
+    assert table == {
+        "Linear SVM, codes": [("90.0", False), ("80.0", False), ("70.0", False), ("91.0", True)],
+        "Chamfer distance": [("4.51", True), ("4.51", True), ("5.20", False), ("–", False)],
+        "Consistency gap: jitter": [("2.00", True), ("not a number", False), ("12.0", False), ("–", False)],
+        "Rate": [("3.00", False), ("4.00", False), ("–", False), ("–", False)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [("consistency_gap", 0, "0"), ("consistency_gap", 298.4, "298"), ("consistency_gap", 0.0123, "0.0123"),
+     ("bound", -1234.5, "−1,234"), ("svm_accuracy", 0.9109, "91.1"), ("chamfer", float("inf"), "infinite")],
+)  # fmt: skip
+def test_figures_are_printed_in_their_units(name, value, shown):
+    assert explain(name).show(value) == shown
+
+
+def pixels(path) -> np.ndarray:
+    from matplotlib.image import imread
+
+    return imread(path)[..., :3]
+
+
+def cloud(seed: int, points: int = 200) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(points, 3)) * [0.5, 0.3, 0.2]
+
+
+def test_every_original_and_reconstruction_is_drawn_in_its_place(tmp_path):
+    pairs = [(cloud(seed), cloud(seed + 10)) for seed in range(4)]
+    path = clouds_figure(pairs, [f"shape {seed}" for seed in range(4)], tmp_path / "new" / "clouds.png", columns=2)
+    picture = pixels(path)
+    blue = picture[..., 2] - picture[..., 0]
+    for rows in np.array_split(np.arange(len(picture)), 2):
+        cells = np.array_split(np.arange(picture.shape[1]), 4)
+        inked = [(picture[np.ix_(rows, cell)].min(axis=2) < 0.9).sum() for cell in cells]
+        strong = [(blue[np.ix_(rows, cell)] > 0.25).sum() for cell in cells]
+        assert min(inked) > 500
+        assert strong[0] == strong[2] == 0 and min(strong[1], strong[3]) > 200  # grey originals, blue reconstructions
+
+
+def test_the_picture_does_not_depend_on_the_users_units(tmp_path):
+    a, b = cloud(0), cloud(1)
+    plain = pixels(clouds_figure([(a, b)], ["x"], tmp_path / "a.png"))
+    moved = pixels(clouds_figure([(a * 37 + 500, b * 37 + 500)], ["x"], tmp_path / "b.png"))
+    other = pixels(clouds_figure([(a, b * 1.5)], ["x"], tmp_path / "c.png"))
+    assert np.abs(plain - moved).mean() < 1e-3 < np.abs(plain - other).mean()
+
+
+def test_points_that_are_not_finite_are_left_out(tmp_path):
+    a, b = cloud(0), cloud(1)
+    broken = np.concatenate([b, [[np.nan, 0, 0], [0, np.inf, 0]]])
+    plain = pixels(clouds_figure([(a, b)], ["$x"], tmp_path / "a.png"))
+    assert (pixels(clouds_figure([(a, broken)], ["$x"], tmp_path / "b.png")) == plain).all()
+    clouds_figure([(broken[-2:], broken[-2:])], ["none left"], tmp_path / "c.png")
+
+
+def holds(picture: np.ndarray, colour: str) -> bool:
+    wanted = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    return bool((np.abs(picture - np.array(wanted)).max(axis=2) < 0.005).any())
+
+
+def test_each_model_has_a_line_of_its_colour(tmp_path):
+    curves = {name: {"train/loss": ([1, 2, 3], [3 + i, float("nan"), 1])} for i, name in enumerate("abc")}
+    for place, lines in enumerate(curves.values()):
+        lines["validation/loss"] = ([1, 2, 3], [2.0 + place, 1.5 + place, 1.2 + place])
+    picture = pixels(curves_figure(curves, tmp_path / "curves.png"))
+    assert [holds(picture, colour) for colour in MODEL_COLOURS[:4]] == [True, True, True, False]
+
+
+def test_codes_are_coloured_by_class_where_there_are_classes(tmp_path):
+    positions = np.random.default_rng(0).normal(size=(60, 2))
+    ids = [str(number) for number in range(60)]
+    by_class = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728")  # the first four of matplotlib's own ten
+    for classes, expected in {(): [False] * 4, ("a", "b", "c") * 20: [True, True, True, False]}.items():
+        picture = pixels(codes_figure(CodeMap(positions, ids, classes), tmp_path / "codes.png"))
+        assert [holds(picture, colour) for colour in by_class] == expected
+        assert holds(picture, MODEL_COLOURS[0]) == (not classes)
+
+
+def test_matplotlibs_global_state_is_left_alone():
+    script = """
+import sys, numpy, matplotlib
+settings = matplotlib.rcParams.copy()
+from crvae3d.viewers.explained import explain
+from crvae3d.viewers.figures import clouds_figure
+clouds_figure([(numpy.eye(3), numpy.eye(3))], ["x"], sys.argv[1])
+assert matplotlib.rcParams.copy() == settings and "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script, "/dev/null"], check=True)
+
+
+def groups(shapes: int, dimensions: int, count: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    labels = np.arange(shapes) % count
+    return draw.normal(size=(count, dimensions))[labels] * 2 + draw.normal(size=(shapes, dimensions)) * 0.5, labels
+
+
+def test_neighbours_stay_neighbours():
+    codes, labels = groups(120, 64)
+    positions = project(codes.astype(np.float32))
+    assert positions.shape == (120, 2) and positions.dtype == np.float32
+    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1) + 1e9 * np.eye(120)
+    assert (labels[distances.argmin(axis=1)] == labels).all()
+
+
+def test_the_same_seed_gives_the_same_map_on_any_number_of_threads():
+    codes, _ = groups(60, 16)
+    with threadpool_limits(limits=1):
+        alone = project(codes, seed=3)
+    with threadpool_limits(limits=2):
+        assert (project(codes, seed=3) == alone).all()
+
+
+def test_few_shapes_keep_their_distances():
+    plane = np.random.default_rng(0).normal(size=(7, 2))
+    turned = np.linalg.qr(np.random.default_rng(1).normal(size=(5, 5)))[0][:2]
+    positions = project(plane @ turned)
+
+    def distances(points):
+        return np.linalg.norm(points[:, None] - points[None], axis=-1)
+
+    np.testing.assert_allclose(distances(positions), distances(plane), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (1, 8), (2, 1), (9, 1), (10, 3), (12, 1), (30, 2)])
+def test_any_number_of_shapes_and_dimensions_has_a_finite_map(shape):
+    positions = project(np.random.default_rng(0).normal(size=shape))
+    assert positions.shape == (shape[0], 2) and np.isfinite(positions).all()
+
+
+def test_collapsed_codes_lie_on_one_point():
+    assert (np.abs(project(np.full((50, 8), 0.3))) < 1e-6).all()
+
+
+def test_codes_that_are_not_finite_or_too_many_are_refused():
+    with pytest.raises(ValueError, match="1 of 3 rows"):
+        project(np.array([[0.0, 1.0], [np.nan, 0.0], [1.0, 1.0]]))
+    with pytest.raises(ValueError, match="at most"):
+        project(np.zeros((LIMIT + 1, 2)))
+
+
+def test_a_large_set_is_thinned_the_same_way_each_time():
+    assert (choose(5) == np.arange(5)).all()
+    chosen = choose(10 * LIMIT, seed=1)
+    assert len(chosen) == LIMIT and (np.diff(chosen) > 0).all() and chosen[-1] < 10 * LIMIT
+    assert (chosen == choose(10 * LIMIT, seed=1)).all() and (chosen != choose(10 * LIMIT, seed=2)).any()

@@ -1,0 +1,117 @@
+"""The laws of every encoder and decoder for clouds."""
+
+import pytest
+import torch
+
+from crvae3d.errors import InputError
+from crvae3d.points.batch import dense, ragged
+from crvae3d.points.folding import TEMPLATES, Folding, plane, sphere
+from crvae3d.points.pointnet import NORMS, PointNet, _LinearMax
+from tests import references
+
+ENCODERS = [dict(norm=norm, input_transform=turn) for norm in NORMS for turn in (False, True)]
+
+
+def encoder_of(options) -> PointNet:
+    encoder = PointNet(6, (8, 16, 32), **options)
+    if encoder.align is not None:  # past its start, where it is the identity
+        torch.nn.init.normal_(encoder.align.head[-1].weight, std=0.3)
+    encoder(torch.randn(8, 50, 3))  # gives a batch norm statistics of its own
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("options", ENCODERS, ids=str)
+class TestEveryEncoder:
+    def test_is_invariant_to_the_order_of_points(self, options):
+        encoder, x = encoder_of(options), torch.randn(3, 40, 3)
+        shuffled = x[:, torch.randperm(40)]
+        torch.testing.assert_close(encoder(x).mean, encoder(shuffled).mean)
+        torch.testing.assert_close(encoder(x).stddev, encoder(shuffled).stddev)
+
+    def test_padding_changes_nothing(self, options):
+        encoder, small, large = encoder_of(options), torch.randn(700, 3), torch.randn(2048, 3)
+        together = encoder(ragged([small, large]))
+        for i, alone in enumerate((small, large)):
+            torch.testing.assert_close(together.mean[i], encoder(alone[None]).mean[0])
+            torch.testing.assert_close(together.stddev[i], encoder(alone[None]).stddev[0])
+
+    def test_padding_reaches_no_gradient_in_training(self, options):
+        encoder = encoder_of(options).train()
+        batch = ragged([torch.randn(5, 3), torch.randn(9, 3)])
+        points = batch.points.requires_grad_()
+        encoder(batch).mean.square().sum().backward()
+        assert (points.grad[~batch.mask] == 0).all() and (points.grad[batch.mask] != 0).any()
+
+    def test_shapes_in_a_batch_do_not_see_each_other(self, options):
+        encoder, x = encoder_of(options), torch.randn(3, 40, 3)
+        torch.testing.assert_close(encoder(x).mean[1:2], encoder(x[1:2]).mean)
+
+    def test_tells_shapes_apart(self, options):
+        encoder, x = encoder_of(options), torch.randn(2, 40, 3)
+        assert (encoder(x).mean[0] - encoder(x).mean[1]).abs().max() > 1e-3
+
+
+def test_input_transform_starts_as_the_identity():
+    encoder = PointNet(6, (8, 16, 32), input_transform=True)
+    points = torch.randn(2, 20, 3)
+    assert torch.equal(encoder.align(points), torch.eye(3).expand(2, 3, 3))
+
+
+def test_maximum_of_a_linear_layer_equals_its_plain_definition():
+    x, weight, bias = (torch.randn(*s, requires_grad=True) for s in ((3, 40, 8), (16, 8), (16,)))
+    plain = torch.nn.functional.linear(x, weight, bias).amax(1)
+    fast = _LinearMax.apply(x, weight, bias)
+    torch.testing.assert_close(fast, plain)
+    seed = torch.randn_like(plain)
+    for mine, theirs in zip(*(torch.autograd.grad(y, (x, weight, bias), seed) for y in (fast, plain)), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+class TestEveryTemplate:
+    def test_decodes_any_number_of_points(self, template):
+        decoder = Folding(4, points=100, width=16, template=template)
+        codes = torch.randn(5, 2, 4)
+        assert decoder(codes).mean.shape == (5, 2, 100, 3)
+        assert decoder.decode(codes, points=37).shape == (5, 2, 37, 3)
+        with pytest.raises(InputError, match="at least 1"):
+            decoder.decode(codes, points=0)
+
+    def test_same_points_every_time_and_none_twice(self, template):
+        points = TEMPLATES[template](200)
+        assert torch.equal(points, TEMPLATES[template](200))
+        assert torch.pdist(points).min() > 1e-3
+
+
+def test_a_split_fold_equals_the_published_one():
+    decoder = Folding(4, points=25, width=16)
+    codes, points = torch.randn(3, 4), torch.randn(3, 25, 2)
+    torch.testing.assert_close(decoder.folds[0](codes, points), references.fold(decoder.folds[0], codes, points))
+
+
+def test_templates_are_what_they_are_called():
+    torch.testing.assert_close(sphere(300).norm(dim=1), torch.ones(300))
+    assert sphere(300).mean(0).abs().max() < 0.01
+    assert plane(49).min() == -1 and plane(49).max() == 1 and len(plane(49).unique(dim=0)) == 49
+    assert plane(50).abs().max() <= 1 and plane(1).shape == (1, 2)
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    for build in (lambda: PointNet(norm="bacth"), lambda: Folding(template="spere"), lambda: Folding(likelihood="chanfer")):
+        with pytest.raises(InputError, match="did you mean"):
+            build()
+
+
+def test_every_form_of_a_batch_becomes_the_same_tensors():
+    from torch_geometric.data import Batch, Data
+
+    clouds = [torch.randn(4, 3), torch.randn(7, 3)]
+    for form in (clouds, ragged(clouds), Batch.from_data_list([Data(pos=c) for c in clouds])):
+        points, mask = dense(form)
+        assert mask.sum(1).tolist() == [4, 7]
+        assert torch.equal(points[0][mask[0]], clouds[0]) and torch.equal(points[1], clouds[1])
+    points, mask = dense(Data(pos=clouds[0]))
+    assert mask is None and torch.equal(points[0], clouds[0])
+    for wrong in (torch.randn(4, 3), torch.randn(2, 4, 2), [], [torch.randn(0, 3)], "cloud"):
+        with pytest.raises(InputError):
+            dense(wrong)

@@ -1,0 +1,180 @@
+"""Bounds on a linear-Gaussian model, whose evidence and posterior are known exactly: z ~ N(0, I), x = A z + s e."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, MultivariateNormal, Normal
+
+from crvae3d.core.consistency import Consistent
+from crvae3d.core.model import VAE
+from crvae3d.core.objectives import ELBO, IWAE
+from crvae3d.core.posteriors import DiagonalGaussian, standard_normal
+from crvae3d.core.schedules import WarmUp, final, value_at
+from crvae3d.errors import InputError
+
+DEVIATION = 0.7
+
+
+class LinearGaussian(nn.Module):
+    """Columns of A are orthogonal, so that the exact posterior has independent coordinates."""
+
+    def __init__(self, widen: float = 0.0) -> None:
+        super().__init__()
+        self.loadings = torch.linalg.qr(torch.randn(5, 2, dtype=torch.float64))[0] * torch.tensor([2.0, 0.5])
+        self.precision = 1 + self.loadings.square().sum(0) / DEVIATION**2
+        self.widen = widen
+        self.shift = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+    def forward(self, x):
+        mean = x @ self.loadings / DEVIATION**2 / self.precision + self.shift
+        return DiagonalGaussian(mean, (-self.precision.log() + self.widen).expand_as(mean))
+
+    def decode(self, z):
+        return Independent(Normal(z @ self.loadings.T, DEVIATION), 1)
+
+    def evidence(self, x):
+        covariance = self.loadings @ self.loadings.T + DEVIATION**2 * torch.eye(5)
+        return MultivariateNormal(torch.zeros(5, dtype=torch.float64), covariance).log_prob(x)
+
+
+class Decoder(nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.decode = encoder.decode
+
+    def forward(self, z):
+        return self.decode(z)
+
+
+def model_of(encoder) -> VAE:
+    prior = DiagonalGaussian(torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+    return VAE(encoder, Decoder(encoder), prior)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(8, 5, dtype=torch.float64)
+
+
+def test_elbo_at_the_exact_posterior_is_the_evidence(x):
+    encoder = LinearGaussian()
+    bound = torch.stack([-ELBO()(model_of(encoder), x).per_shape for _ in range(4000)]).mean(0)
+    torch.testing.assert_close(bound, encoder.evidence(x), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 50])
+def test_iwae_at_the_exact_posterior_is_the_evidence_whatever_the_sample(x, samples):
+    encoder = LinearGaussian()
+    terms = IWAE(samples)(model_of(encoder), x)
+    torch.testing.assert_close(terms.named["bound"], encoder.evidence(x))
+
+
+def test_iwae_tightens_with_samples_and_never_passes_the_evidence(x):
+    encoder = LinearGaussian(widen=1.0)
+    bounds = [
+        torch.stack([-IWAE(k)(model_of(encoder), x).per_shape for _ in range(3000)]).mean() for k in (1, 5, 50)
+    ]
+    assert bounds[0] < bounds[1] < bounds[2] < encoder.evidence(x).mean() + 0.01
+
+
+def test_beta_weighs_the_rate_alone(x):
+    model = model_of(LinearGaussian())
+    torch.manual_seed(3)
+    one = ELBO(1.0)(model, x)
+    torch.manual_seed(3)
+    four = ELBO(4.0)(model, x)
+    torch.testing.assert_close(four.per_shape - one.per_shape, 3 * one.named["rate"])
+    assert one.loss == one.per_shape.mean()
+
+
+def shifted(x, generator=None):
+    return x + 0.5
+
+
+def test_consistent_with_no_view_and_no_weight_is_the_plain_objective_bit_for_bit(x):
+    results = []
+    for objective in (ELBO(0.3), Consistent(ELBO(0.3), weight=0.0, transform=shifted, views=0)):
+        torch.manual_seed(5)
+        encoder = LinearGaussian()
+        model = model_of(encoder)
+        terms = objective(model, x)
+        terms.loss.backward()
+        results.append((terms.loss, encoder.shift.grad))
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("divergence", ["kl", "reverse", "symmetric", "wasserstein"])
+def test_consistent_adds_the_views_bound_and_the_weighted_divergence(x, divergence):
+    model = model_of(LinearGaussian(widen=0.3))
+    terms = Consistent(ELBO(), 2.5, shifted, divergence=divergence)(model, x)
+    p, q = model.encoder(x + 0.5), model.encoder(x)
+    apart = (p.mean - q.mean).square()
+    variance = 1 if divergence == "wasserstein" else 2 * q.variance  # equal covariances: KL is the Mahalanobis distance
+    torch.testing.assert_close(terms.named["consistency"], (apart / variance).sum(-1))
+    named = terms.named
+    total = named["distortion"] + named["rate"] + named["view_distortion"] + named["view_rate"]
+    torch.testing.assert_close(terms.per_shape, total + 2.5 * named["consistency"])
+
+
+def test_the_views_terms_are_the_views_own(x):
+    model = model_of(LinearGaussian())
+    named = Consistent(ELBO(), 0.0, shifted)(model, x).named
+    torch.testing.assert_close(named["view_rate"], ELBO()(model, x + 0.5).named["rate"])
+    assert not torch.allclose(named["view_rate"], named["rate"])
+
+
+def test_target_original_judges_the_view_by_the_shape_it_was_made_of(x):
+    model = model_of(LinearGaussian())
+    torch.manual_seed(1)
+    named = Consistent(ELBO(), 0.0, shifted, target="original")(model, x).named
+    torch.manual_seed(1)
+    model.encoder(x).rsample()
+    expected = -model.decoder(model.encoder(x + 0.5).rsample()).log_prob(x)
+    torch.testing.assert_close(named["view_distortion"], expected)
+
+
+def test_stop_gradient_holds_the_originals_posterior_still(x):
+    for stop in (False, True):
+        encoder = LinearGaussian()
+        named = Consistent(ELBO(), 1.0, shifted, stop_gradient=stop)(model_of(encoder), x).named
+        gradient = torch.autograd.grad(named["consistency"].sum(), encoder.shift)[0]
+        assert bool((gradient != 0).any()) == stop  # moving both posteriors alike changes nothing
+
+
+def test_views_are_averaged(x):
+    model = model_of(LinearGaussian())
+    one = Consistent(ELBO(), 1.0, shifted, views=1)(model, x).named
+    three = Consistent(ELBO(), 1.0, shifted, views=3)(model, x).named
+    torch.testing.assert_close(one["consistency"], three["consistency"])
+    torch.testing.assert_close(one["view_rate"], three["view_rate"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (dict(divergence="kI"), "did you mean 'kl'"),
+        (dict(target="orignal"), "did you mean 'original'"),
+        (dict(weight=1.0, views=0), "set views to 1 or more"),
+        (dict(transform=None), "pass transform"),
+    ],
+)
+def test_wrong_settings_are_refused_with_advice(arguments, says):
+    with pytest.raises(InputError, match=says):
+        Consistent(ELBO(), **{"transform": shifted, **arguments})
+
+
+def test_warm_up_rises_from_nought_to_its_value():
+    warm = WarmUp(2.0, over=0.25)
+    assert [value_at(warm, p) for p in (0.0, 0.125, 0.25, 1.0)] == [0.0, 1.0, 2.0, 2.0]
+    assert final(warm) == 2.0 and final(0.5) == 0.5
+    model, x = model_of(LinearGaussian()), torch.randn(2, 5, dtype=torch.float64)
+    terms = ELBO(warm)(model, x, progress=0.125)
+    torch.testing.assert_close(terms.per_shape, terms.named["distortion"] + terms.named["rate"])
+
+
+def test_prior_is_normalised():
+    z = torch.linspace(-8, 8, 4001)[:, None]
+    assert torch.trapezoid(standard_normal(1).log_prob(z).exp(), z[:, 0]).item() == pytest.approx(1, abs=1e-5)
+    assert standard_normal(3).entropy().item() == pytest.approx(1.5 * math.log(2 * math.pi * math.e), rel=1e-6)
