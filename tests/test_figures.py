@@ -1,5 +1,7 @@
 """Figures as numbers in a table, as pictures, and as the map of the codes."""
 
+import base64
+import json
 import re
 import subprocess
 import sys
@@ -10,9 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from crvae3d.viewers.explained import explain
 from crvae3d.viewers.figures import MODEL_COLOURS, clouds_figure, codes_figure, curves_figure
-from crvae3d.viewers.page import page
+from crvae3d.viewers.page import MISSING, page
 from crvae3d.viewers.projection import LIMIT, choose, project
-from crvae3d.viewers.report import CodeMap, ModelReport, Report
+from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
 
 
 def rows(text: str) -> dict[str, list[tuple[str, bool]]]:
@@ -46,6 +48,20 @@ def test_the_best_value_of_a_row_is_marked_controls_included():
 )  # fmt: skip
 def test_figures_are_printed_in_their_units(name, value, shown):
     assert explain(name).show(value) == shown
+
+
+def test_points_are_packed_closely_and_what_is_not_finite_is_marked():
+    clouds = np.random.default_rng(0).uniform(-1, 1, (3, 20, 3)).astype(np.float32)
+    broken = clouds.copy()
+    broken[1, 7, 2], broken[2, 0, 0], broken[0, 0, 1] = np.nan, np.inf, 1e30
+    text = page(Report("", "", [ModelReport("m", {})], gallery=Gallery(["a", "b", "c"], clouds, {"m": broken})))
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])["gallery"]
+    packed = np.frombuffer(base64.b64decode(data["reconstructions"]["m"]["packed"]), "<i2").reshape(clouds.shape)
+    missing = packed == MISSING
+    assert missing.sum() == 2 and missing[1, 7, 2] and missing[2, 0, 0]
+    assert packed[0, 0, 1] == 32767
+    kept = np.abs(broken) < 2
+    np.testing.assert_allclose(packed[kept] * data["scale"], broken[kept], atol=1e-4)
 
 
 def pixels(path) -> np.ndarray:
@@ -137,7 +153,7 @@ def test_neighbours_stay_neighbours():
 
 
 def test_the_same_seed_gives_the_same_map_on_any_number_of_threads():
-    codes, _ = groups(60, 16)
+    codes, _ = groups(300, 64)
     with threadpool_limits(limits=1):
         alone = project(codes, seed=3)
     with threadpool_limits(limits=2):

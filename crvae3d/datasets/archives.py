@@ -76,9 +76,10 @@ def write_archive(path: str | Path, clouds: Clouds) -> None:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise InputError(f"{path} is one bare array; an archive is made by np.savez(path, points=...)")
+        opened = np.load(path, allow_pickle=False)
+        if isinstance(opened, np.ndarray):
+            raise InputError(f"{path} is one bare array; an archive is made by np.savez(path, points=...)")
+        with opened as archive:
             if "points" not in archive.files:
                 raise InputError(f"{path} has no array 'points', only {', '.join(archive.files) or 'nothing'}")
             return {key: archive[key] for key in _KEYS if key in archive.files}

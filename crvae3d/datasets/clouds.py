@@ -71,6 +71,12 @@ class Clouds(torch.utils.data.Dataset):
             raise InputError(f"points must lie in 1..{self.points.shape[1]}, which is what is stored, got {points}")
         return replace(self, points=self.points[:, :points])
 
+    def own_units(self, points: np.ndarray, index: int) -> np.ndarray:
+        """`points` (M, 3) of the shape at `index`, taken back to the units of the file that it came from."""
+        scale = 1.0 if self.mesh_scale is None else self.mesh_scale[index]
+        center = 0.0 if self.mesh_center is None else self.mesh_center[index]
+        return points * scale + center
+
     def describe(self) -> str:
         """One line: how many shapes, points and classes."""
         classes = f", {len(self.class_names)} classes" if self.labels is not None else ", no labels"

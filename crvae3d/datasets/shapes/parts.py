@@ -36,7 +36,7 @@ def box(width: float, depth: float, height: float, at: Vector = (0, 0, 0)) -> Tr
 
 
 def post(radius: float, height: float, at: Vector = (0, 0, 0), top: float | None = None, sides: int = 16) -> Trimesh:
-    """An upright column that narrows or widens from `radius` to `top`; with 4 `sides` a square one, edges along x, y."""
+    """An upright column that narrows or widens from `radius` to `top`; with 4 `sides` a square one, along x and y."""
     top = radius if top is None else top
     column = creation.revolve([(0, 0), (radius, 0), (top, height), (0, height)], sections=sides)
     if sides == 4:
@@ -49,9 +49,11 @@ def rod(start: Vector, end: Vector, radius: float, sides: int = 8) -> Trimesh:
     return creation.cylinder(radius, segment=[start, end], sections=sides)
 
 
-def tube(path: Sequence[Vector], radius: float) -> Trimesh:
-    """A round bar along the bends of `path` (K, 3)."""
-    return creation.sweep_polygon(Point(0, 0).buffer(radius, quad_segs=2), path)
+def tube(path: Sequence[Vector], radius: float, along: str = "y", at: Vector = (0, 0, 0)) -> Trimesh:
+    """A round bar along the bends of `path` (K, 2), which is drawn across the axis `along` as a `board`'s outline is."""
+    # Swept lying down: upright, trimesh's sweep turns over where a path passes through the vertical.
+    flat = creation.sweep_polygon(Point(0, 0).buffer(radius, quad_segs=2), np.pad(path, ((0, 0), (0, 1))))
+    return flat.apply_transform(_STAND[along]).apply_translation(at)
 
 
 def lathe(profile: Sequence[Vector], at: Vector = (0, 0, 0), sides: int = 32) -> Trimesh:

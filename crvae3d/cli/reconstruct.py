@@ -1,0 +1,34 @@
+"""Encode and decode shapes: a cloud of each in its own units, and a picture.
+
+examples:
+  crvae3d reconstruct runs/cr my_meshes -o out                a folder of meshes or clouds
+  crvae3d reconstruct runs/cr chair.obj -o out --points 4096  one shape, denser than in the training
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, INPUT and where the clouds go."""
+    parser.add_argument("run_folder", metavar="RUN", help="run folder, or owner/name on the Hugging Face hub")
+    parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud or named dataset")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the clouds")
+    parser.add_argument("--points", type=int, metavar="N", help="points to decode a shape (default: as trained)")
+    parser.add_argument("--data", metavar="PATH", help="where named datasets lie")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Reconstruct, then say what was written."""
+    from crvae3d.experiment.embed import reconstruct
+
+    files = reconstruct(
+        arguments.run_folder,
+        arguments.input,
+        arguments.output,
+        arguments.points,
+        root=arguments.data,
+        progress=not arguments.quiet,
+    )
+    print(f"{arguments.output}: {len(files)} clouds (.ply), reconstructions.png, chamfer.csv")

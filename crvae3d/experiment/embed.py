@@ -1,0 +1,132 @@
+"""Codes and reconstructions of any shapes by a trained model."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.load import load
+from crvae3d.datasets.splits import Splits, write_failures
+from crvae3d.errors import InputError
+from crvae3d.evaluation.codes import encode
+from crvae3d.experiment.pretrained import VAE
+
+FORMATS = (".npz", ".parquet")
+
+
+def embed(
+    run: str | Path | VAE, data: str | Path, output: str | Path | None = None, progress: bool = True, **loading: object
+) -> dict[str, np.ndarray]:
+    """The codes of all shapes of a dataset, a folder, an archive or one file.
+
+    Args:
+        run: a run folder, or a model.
+        data: what to embed, as for `crvae3d.load`.
+        output: a `.npz` or `.parquet` file to write; `failures.csv` beside it names what could not be read.
+        progress: whether to show it.
+        loading: further arguments of `crvae3d.load`.
+
+    Returns:
+        `codes` (S, D) float32 posterior means, `deviations` (S, D), `ids` (S,); and where the shapes have labels
+        `labels` (S,) class names. Shapes come in the order train, test where there are both.
+    """
+    if output is not None and Path(output).suffix not in FORMATS:
+        raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
+    model = run if isinstance(run, VAE) else VAE.from_pretrained(run)
+    splits = load(data, progress=progress, **loading)
+    parts = [_columns(model, clouds, progress) for clouds in both(splits)]
+    table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if output is not None:
+        _write(Path(output), table)
+        write_failures(Path(output).parent / "failures.csv", splits.failures)
+    return table
+
+
+def both(splits: Splits) -> list[Clouds]:
+    """The train and, where there is one, the test part."""
+    return [part for part in (splits.train, splits.test) if part is not None]
+
+
+def _columns(model: VAE, clouds: Clouds, progress: bool) -> dict[str, np.ndarray]:
+    codes = encode(model, clouds, progress=progress)
+    columns = {"codes": codes.means, "deviations": codes.stddevs, "ids": clouds.ids}
+    if clouds.labels is not None:
+        columns["labels"] = np.asarray(clouds.class_names)[clouds.labels]
+    return columns
+
+
+def _write(output: Path, table: dict[str, np.ndarray]) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix == ".npz":
+        np.savez(output, **table)
+        return
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("Parquet needs pyarrow: pip install 'crvae3d[parquet]', or write codes.npz") from None
+    columns = {name: list(column) if column.ndim == 2 else column for name, column in table.items()}
+    pyarrow.parquet.write_table(pyarrow.table(columns), output)
+
+
+def reconstruct(
+    run: str | Path | VAE, data: str | Path, output: str | Path, points: int | None = None, progress: bool = True,
+    **loading: object,
+) -> list[Path]:
+    """Encode and decode shapes; write a cloud of each in its own units, and a picture of the first ones.
+
+    Args:
+        run: a run folder, or a model.
+        data: what to reconstruct, as for `crvae3d.load`.
+        output: a folder, for `<id>.ply`, `reconstructions.png`, and `chamfer.csv`.
+        points: how many to decode a shape; None for as many as in the training.
+        progress: whether to show it.
+        loading: further arguments of `crvae3d.load`.
+
+    Returns:
+        The files of the clouds.
+    """
+    import trimesh
+
+    from crvae3d.viewers.figures import clouds_figure
+
+    model = run if isinstance(run, VAE) else VAE.from_pretrained(run)
+    splits = load(data, progress=progress, **loading)
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    files, rows, shown = [], [], []
+    for name, original, decoded, own, distance in _reconstructed(model, splits, points):
+        files.append(output / f"{_file_name(name)}.ply")
+        trimesh.PointCloud(own).export(files[-1])
+        rows.append((name, distance))
+        if len(shown) < 12:
+            shown.append((name, original, decoded))
+    with (output / "chamfer.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "chamfer"), *rows])
+    pairs = [(original, decoded) for _, original, decoded in shown]
+    clouds_figure(pairs, [name for name, _, _ in shown], output / "reconstructions.png")
+    write_failures(output / "failures.csv", splits.failures)
+    return files
+
+
+@torch.inference_mode()
+def _reconstructed(model: VAE, splits: Splits, points: int | None) -> Iterator[tuple]:
+    """For each shape its name, itself, its reconstruction, that in its own units, and their chamfer distance."""
+    from crvae3d.points.chamfer import chamfer_distance
+
+    for clouds in both(splits):
+        for start in range(0, len(clouds), 64):
+            rows = range(start, min(start + 64, len(clouds)))
+            batch = clouds.coordinates(list(rows))
+            decoded = model.decoder.decode(model.embed(batch), points)
+            distances = chamfer_distance(batch, decoded)
+            for row, original, made, distance in zip(rows, batch, decoded, distances, strict=True):
+                yield str(clouds.ids[row]), original.numpy(), made.numpy(), clouds.own_units(made.numpy(), row), distance.item()
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)

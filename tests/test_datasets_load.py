@@ -1,0 +1,122 @@
+"""One word for any dataset; archives packed from it; the report on it."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from crvae3d.datasets.check import check
+from crvae3d.datasets.load import DATASETS, data_folder, load
+from crvae3d.datasets.pack import pack
+from crvae3d.errors import InputError
+
+QUIET = {"points": 128, "progress": False, "download": False}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CRVAE3D_DATA", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split, numbers in {"train": range(3), "test": range(3, 5)}.items():
+        for label in ("box", "ball"):
+            path = tmp_path / "things" / label / split
+            path.mkdir(parents=True)
+            for n in numbers:
+                ball = label == "ball"
+                mesh = trimesh.creation.icosphere(2) if ball else trimesh.creation.box(extents=(1, 2, 3))
+                mesh.apply_scale((1, 1, 1 + n))
+                mesh.export(path / f"{label}_{n}.ply")
+    return tmp_path / "things"
+
+
+def test_folder_archive_and_file(folder, tmp_path):
+    splits = load(str(folder), **QUIET)
+    assert splits.name == "things" and len(splits.train) == 6 and len(splits.test) == 4
+    one = load(folder / "box" / "train" / "box_0.ply", **QUIET)
+    assert list(one.train.ids) == ["box_0"] and one.test is None and one.train.labels is None
+    np.savez(tmp_path / "x.npz", points=np.random.default_rng(0).normal(size=(3, 9, 3)))
+    archive = load(tmp_path / "x.npz", **QUIET)
+    assert len(archive.train) == 3 and archive.test is None and archive.store is None
+
+
+def test_packed_archives_load_under_the_name_they_were_given(folder, tmp_path):
+    paths = pack(str(folder), tmp_path / "out" / "things.npz", points=100, progress=False)
+    assert [path.name for path in paths] == ["things_train.npz", "things_test.npz"]
+    packed, original = load(tmp_path / "out" / "things.npz"), load(folder, progress=False)
+    for ours, theirs in ((packed.train, original.train), (packed.test, original.test)):
+        np.testing.assert_array_equal(ours.points, theirs.points[:, :100])
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_allclose(ours.mesh_scale, theirs.mesh_scale)
+        assert list(ours.ids) == list(theirs.ids) and ours.class_names == theirs.class_names
+    assert len(load(paths[1]).train) == 4
+    with pytest.raises(InputError, match="things_train.npz exists"):
+        pack(str(folder), tmp_path / "out" / "things.npz", progress=False)
+    assert pack(str(folder), tmp_path / "out" / "things.npz", points=50, overwrite=True, progress=False) == paths
+    with pytest.raises(InputError, match="ends in .npz"):
+        pack(str(folder), tmp_path / "things.csv", progress=False)
+    with pytest.raises(InputError, match=r"1\.\.50.* got 60"):
+        pack(tmp_path / "out" / "things.npz", tmp_path / "more.npz", points=60)
+
+
+WRONG = {
+    "modelnet4": r"did you mean 'modelnet40'\? known are shapes, modelnet10, modelnet40",
+    "./nowhere": "nowhere does not exist; give a folder",
+    "absent.npz": "absent.npz does not exist, nor does absent_train.npz",
+    "absent.off": "absent.off does not exist",
+}
+
+
+@pytest.mark.parametrize("word", WRONG)
+def test_what_is_not_there_is_explained(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=WRONG[word]):
+        load(word, **QUIET)
+
+
+def test_other_wrong_inputs_are_explained(tmp_path):
+    (tmp_path / "x.blend").write_bytes(b"x")
+    with pytest.raises(InputError, match="x.blend is not read; known are .off"):
+        load(tmp_path / "x.blend", **QUIET)
+    with pytest.raises(InputError, match="points must be at least 1, got 0"):
+        load("shapes", points=0)
+    with pytest.raises(InputError, match="data folder .*nowhere does not exist"):
+        load("modelnet10", tmp_path / "nowhere")
+
+
+def test_the_data_folder_is_the_argument_then_the_environment_then_the_cache(tmp_path, monkeypatch):
+    assert data_folder() == tmp_path / "cache" / "data"
+    monkeypatch.setenv("CRVAE3D_DATA", str(tmp_path))
+    (tmp_path / "other").mkdir()
+    assert data_folder() == tmp_path and data_folder(tmp_path / "other") == tmp_path / "other"
+    with pytest.raises(InputError, match=f"put it at {tmp_path}/ModelNet10.zip"):
+        load("modelnet10", **QUIET)
+
+
+def test_check_counts_failures_and_twins(folder):
+    twin = (folder / "box" / "train" / "box_0.ply").read_bytes()
+    (folder / "ball" / "train" / "ball_9.ply").write_bytes(twin)
+    (folder / "box" / "test" / "box_9.ply").write_bytes(twin)
+    (folder / "box" / "test" / "box_8.ply").write_bytes(b"")
+    report = check(str(folder), **QUIET)
+    assert report.counts == (("ball", 4, 2), ("box", 3, 3))
+    assert [failure.file for failure in report.failures] == ["box/test/box_8.ply"]
+    (group,) = report.twins
+    assert set(group.ids) == {"box_0", "ball_9", "box_9"} and group.contradict and group.leak
+    text = str(report)
+    assert "box/test/box_8.ply: the file is empty" in text and "ball_9 (train) = box_0 (train) = box_9 (test)" in text
+    assert "1 groups of identical shapes, 1 under several labels, 1 in both train and test" in text
+
+
+def test_check_of_an_archive_without_labels(tmp_path):
+    points = np.random.default_rng(0).normal(size=(3, 9, 3))
+    np.savez(tmp_path / "x.npz", points=points[[0, 1, 2, 1]])
+    report = check(str(tmp_path / "x.npz"))
+    assert [group.ids for group in report.twins] == [("shape_000001", "shape_000003")]
+    assert not report.twins[0].contradict and "4 shapes of 9 points, no labels" in str(report)
+
+
+def test_every_name_is_a_loader():
+    assert set(DATASETS) == {"shapes", "modelnet10", "modelnet40"}

@@ -1,0 +1,183 @@
+"""Every format gives the same box back; every broken file says in words what is wrong with it."""
+
+import io
+
+import numpy as np
+import pytest
+import trimesh
+
+from crvae3d.datasets.readers import SUFFIXES, parse_shape, read_shape
+from crvae3d.datasets.shape import BadShape
+
+BOX = trimesh.creation.box(extents=(1.0, 2.0, 3.0))
+QUADS = b"""OFF
+# a comment
+8 6 0
+0 0 0
+1 0 0  # behind a vertex
+1 2 0
+0 2 0
+
+0 0 3
+1 0 3
+1 2 3
+0 2 3
+4 0 3 2 1
+4 4 5 6 7 255 0 0
+4 0 1 5 4
+4 1 2 6 5
+4 2 3 7 6
+4 3 0 4 7"""
+
+
+def off(header: str = "OFF\n{v} {f} 0\n", end: str = "\n") -> bytes:
+    rows = [" ".join(f"{x:.6f}" for x in vertex) for vertex in BOX.vertices]
+    rows += ["3 " + " ".join(map(str, face)) for face in BOX.faces]
+    return (header.format(v=len(BOX.vertices), f=len(BOX.faces)) + "\n".join(rows) + end).encode()
+
+
+def rows(points: np.ndarray, separator: str = " ") -> bytes:
+    return "\n".join(separator.join(f"{x:.9g}" for x in point) for point in points).encode()
+
+
+MESHES = {
+    "off": (".off", off()),
+    "off glued": (".OFF", off("OFF{v} {f} 0\n")),
+    "off on one line": (".off", off("OFF {v} {f} 0\n")),
+    "off without a final newline": (".off", off(end="")),
+    "off windows": (".off", off().replace(b"\n", b"\r\n")),
+    "off old mac": (".off", off().replace(b"\n", b"\r")),
+    "off counts of two": (".off", off("OFF\n{v} {f}\n")),
+    "off polygons, comments, colours": (".off", QUADS),
+    "obj": (".obj", BOX.export(file_type="obj").encode()),
+    "stl": (".stl", BOX.export(file_type="stl")),
+    "stl text": (".stl", BOX.export(file_type="stl_ascii").encode()),
+    "ply": (".ply", BOX.export(file_type="ply")),
+    "ply text": (".ply", BOX.export(file_type="ply", encoding="ascii")),
+    "glb": (".glb", trimesh.Scene([BOX]).export(file_type="glb")),
+    "glb of two placed parts": (
+        ".glb",
+        trimesh.Scene(
+            [trimesh.creation.box(extents=(1.0, 2.0, 3.0)).slice_plane((0, 0, 0), (0, 0, sign)) for sign in (1, -1)]
+        ).export(file_type="glb"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MESHES)
+def test_every_mesh_format_gives_the_same_surface(case):
+    suffix, content = MESHES[case]
+    shape = parse_shape(content, suffix)
+    assert shape.areas().sum() == pytest.approx(BOX.area, rel=1e-6)
+    assert np.ptp(shape.points, axis=0) == pytest.approx([1, 2, 3], rel=1e-6)
+    assert shape.points.dtype == np.float64 and shape.faces.dtype == np.int64
+
+
+def test_off_in_its_fast_and_its_slow_form_are_one_shape():
+    fast = parse_shape(off(), ".off")
+    keyword, counts, *body = off().splitlines()
+    coloured = parse_shape(b"\n".join([b"C" + keyword, counts, *(line + b" 9 9 9 1" for line in body)]), ".off")
+    assert fast.digest() == coloured.digest()
+
+
+POINTS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+
+
+def saved(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+CLOUDS = {
+    "npy": (".npy", saved(POINTS)),
+    "npy with normals": (".npy", saved(np.hstack([POINTS, POINTS]))),
+    "xyz": (".xyz", rows(POINTS)),
+    "txt with commas and normals": (".txt", rows(np.hstack([POINTS, POINTS]), ",")),
+    "txt with a header": (".txt", b"x;y;z\n" + rows(POINTS, ";") + b"\n\n"),
+    "pts with its count": (".pts", b"40\n" + rows(POINTS)),
+    "ply": (".ply", trimesh.PointCloud(POINTS).export(file_type="ply")),
+    "off without faces": (".off", b"OFF\n40 0 0\n" + rows(POINTS)),
+}
+
+
+@pytest.mark.parametrize("case", CLOUDS)
+def test_every_cloud_format_gives_the_points_in_order(case):
+    shape = parse_shape(CLOUDS[case][1], CLOUDS[case][0])
+    assert shape.faces is None
+    np.testing.assert_allclose(shape.points, POINTS, rtol=1e-6)
+
+
+def broken_stl() -> bytes:
+    content = bytearray(MESHES["stl"][1])
+    content[96:100] = np.float32("nan").tobytes()
+    return bytes(content)
+
+
+PLY, TEXT_PLY = MESHES["ply"][1], MESHES["ply text"][1]
+BAD = {
+    "empty": (".off", b" \n", "empty"),
+    "unknown suffix": (".blend", b"x", "not read; known are"),
+    "not OFF": (".off", b"hello world\n", "does not begin with OFF"),
+    "binary OFF": (".off", b"OFF BINARY\n\0\0", "binary OFF"),
+    "OFF counts": (".off", b"OFF\nmany faces\n", "line of counts"),
+    "OFF ends in its vertices": (".off", off()[:60], "truncated: . vertices of the 8"),
+    "OFF lacks a face": (".off", off().rsplit(b"3 ", 1)[0], "truncated: 11 faces of the 12"),
+    "OFF ends in a face": (".off", off()[:-3], "truncated|cut short"),
+    "OFF with words": (".off", off().replace(b"3 ", b"three ", 1), "not made of numbers"),
+    "OFF face beyond": (".off", off().replace(b"\n3 1", b"\n3 99", 1), "vertex 99"),
+    "OFF nan": (".off", off().replace(b"0.500000", b"nan", 1), "1 of its 8 vertices are not finite"),
+    "OFF infinite": (".off", off().replace(b"0.500000", b"1e999", 2), "not finite"),
+    "OFF zero area": (".off", b"OFF\n3 1 0\n0 0 0\n1 1 1\n2 2 2\n3 0 1 2\n", "area is zero"),
+    "OFF sliver": (".off", b"OFF\n3 1 0\n.1 .1 .1\n.3 .3 .3\n.7 .7 .7\n3 0 1 2\n", "area is zero"),
+    "STL truncated": (".stl", MESHES["stl"][1][:300], "truncated: 4 faces of the 12"),
+    "STL header only": (".stl", MESHES["stl"][1][:50], "truncated: 50 bytes"),
+    "STL text truncated": (".stl", MESHES["stl text"][1][:500], "truncated: . complete facets"),
+    "STL nan": (".stl", broken_stl(), "1 of its 36 vertices are not finite"),
+    "PLY truncated": (".ply", PLY[:-30], "truncated"),
+    "PLY truncated header": (".ply", PLY[:60], "truncated within its header"),
+    "PLY text truncated": (".ply", TEXT_PLY[:-30], "truncated: .. rows of the 20"),
+    "PLY text nan": (".ply", TEXT_PLY.replace(b"0.5", b"nan", 1), "not finite"),
+    "GLB truncated": (".glb", MESHES["glb"][1][:-100], "truncated"),
+    "GLB junk": (".glb", b"hello world, hello", "does not begin with glTF"),
+    "glTF junk": (".gltf", b"{", "cannot be read as GLTF"),
+    "OBJ nan": (".obj", b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "1 of its 3 vertices are not finite"),
+    "OBJ junk": (".obj", b"hello world", "neither a mesh nor points"),
+    "OBJ face beyond": (".obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "cannot be read as OBJ"),
+    "npy pickle": (".npy", saved(np.array([{}], dtype=object)), "cannot be read as NPY"),
+    "npy shape": (".npy", saved(POINTS[:, :2]), r"got float32 \(40, 2\)"),
+    "npy truncated": (".npy", saved(POINTS)[:-9], "cannot be read as NPY"),
+    "xyz two columns": (".xyz", b"1 2\n3 4\n", "2 columns"),
+    "xyz ragged": (".xyz", b"1 2 3\n4 5\n", "differ in length"),
+    "xyz words": (".xyz", b"1 2 3\n4 5 six\n", "not a number"),
+    "xyz nan": (".xyz", b"1 2 3\nnan 5 6\n", "1 of its 2 points"),
+    "xyz one place": (".xyz", b"1 2 3\n1 2 3\n", "coincide"),
+    "xyz header only": (".xyz", b"x y z\n", "no points"),
+    "pts fewer than announced": (".pts", b"41\n" + rows(POINTS), "truncated: 40 points of the 41"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_broken_file_is_refused_with_its_reason(case):
+    suffix, content, reason = BAD[case]
+    with pytest.raises(BadShape, match=reason) as caught:
+        parse_shape(content, suffix)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("content", [b"\x00", b"\xff" * 200, b"1", b"solid\nfacet", b"ply\nend_header\n", b"OFF 1e9 1 1"])
+def test_junk_never_raises_anything_else(suffix, content):
+    with pytest.raises(BadShape):
+        parse_shape(content, suffix)
+
+
+def test_a_missing_file_is_a_bad_shape(tmp_path):
+    with pytest.raises(BadShape, match="cannot be opened: No such file"):
+        read_shape(tmp_path / "chair.off")
+
+
+def test_gltf_reads_the_buffers_beside_it(tmp_path):
+    for name, content in trimesh.Scene([BOX]).export(file_type="gltf").items():
+        (tmp_path / name).write_bytes(content)
+    assert read_shape(tmp_path / "model.gltf").areas().sum() == pytest.approx(BOX.area)

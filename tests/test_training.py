@@ -1,0 +1,132 @@
+"""Training: it learns, it resumes bit for bit, it survives what is not finite."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from crvae3d.core.consistency import Consistent
+from crvae3d.core.objectives import ELBO
+from crvae3d.datasets.clouds import Clouds
+from crvae3d.errors import InputError
+from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.tables import Objective
+from crvae3d.points.augment import Subset
+from crvae3d.points.models import PointModel
+from crvae3d.training.fit import fit
+from crvae3d.training.module import Diverged, seed_of
+from crvae3d.training.settings import Training
+
+SMALL = PointModel(code_size=8, encoder_widths=(16, 32), output_points=36, decoder_width=16)
+
+
+def clouds(shapes: int = 24, broken: tuple[int, ...] = ()) -> Clouds:
+    """Boxes of random sides; the `broken` ones are not finite."""
+    draw = np.random.default_rng(0)
+    points = draw.uniform(-1, 1, (shapes, 100, 3)) * draw.uniform(0.2, 1, (shapes, 1, 3))
+    points[list(broken)] = np.nan
+    return Clouds(points.astype(np.float32), np.array([f"box_{i}" for i in range(shapes)]))
+
+
+def train(folder, data=None, epochs=4, stop_after=None, resume=False, objective=None, **settings):
+    model = VAE.build(SMALL, seed=1)
+    saves = []
+
+    def save():
+        model.save_pretrained(folder)
+        saves.append(1)
+        if len(saves) == stop_after:
+            raise KeyboardInterrupt
+
+    training = Training(epochs=epochs, batch_size=8, points=50, **settings)
+    objective = objective or Objective(consistency=0.5, warm_up=0.5).build(50)
+    data = clouds() if data is None else data
+    fitted = fit(model, objective, data, clouds(6), Subset(50), training, folder, save, resume=resume, progress=False)
+    return model, fitted
+
+
+def rows(folder) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_learns(tmp_path):
+    train(tmp_path, epochs=15, learning_rate=5e-3)
+    found = rows(tmp_path)
+    assert [int(row["epoch"]) for row in found] == list(range(1, 16))
+    for part in ("train", "val"):
+        assert float(found[-1][f"{part}_distortion"]) < 0.6 * float(found[0][f"{part}_distortion"])
+
+
+def test_an_interrupted_and_resumed_run_gives_the_uninterrupted_ones_numbers_bit_for_bit(tmp_path):
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", stop_after=3)
+    resumed, _ = train(tmp_path / "broken", resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert rows(tmp_path / "whole") == rows(tmp_path / "broken")
+    assert len(rows(tmp_path / "whole")) == 4
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(tmp_path):
+    first, again, other = (train(tmp_path / name, epochs=2, seed=seed)[0] for name, seed in (("a", 3), ("b", 3), ("c", 4)))
+    weights = [model.encoder.head.weight for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_plain_and_consistent_of_nothing_train_alike_bit_for_bit(tmp_path):
+    plain, _ = train(tmp_path / "a", epochs=1, objective=lambda model, x, progress, generator: ELBO(0.1)(model, x))
+    wrapped, _ = train(tmp_path / "b", epochs=1, objective=Consistent(ELBO(0.1), views=0))
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), wrapped.parameters(), strict=True))
+
+
+def test_a_non_finite_step_is_left_out_and_counted(tmp_path):
+    model, fitted = train(tmp_path, data=clouds(broken=(5,)))
+    assert fitted.skipped == 4  # the broken shape is in one batch of each of four epochs
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert float(rows(tmp_path)[-1]["skipped_steps"]) == 4 and np.isfinite(float(rows(tmp_path)[-1]["train_loss"]))
+
+
+def test_a_loss_that_stays_non_finite_stops_the_run_and_says_why(tmp_path):
+    with pytest.raises(Diverged, match="5 steps in a row.*--learning-rate"):
+        train(tmp_path, data=clouds(broken=tuple(range(24))), patience=5)
+
+
+def test_nothing_to_resume_is_said(tmp_path):
+    with pytest.raises(InputError, match="nothing to resume"):
+        train(tmp_path, resume=True)
+
+
+def test_mixed_precision_trains(tmp_path):
+    train(tmp_path, epochs=2, precision="bf16-mixed")
+    assert np.isfinite(float(rows(tmp_path)[-1]["train_loss"]))
+
+
+@pytest.mark.parametrize("setting", [dict(epochs=0), dict(precision="bf16"), dict(learning_rate=-1.0)])
+def test_impossible_settings_are_refused(setting):
+    with pytest.raises(InputError):
+        Training(**setting)
+
+
+def test_seeds_of_neighbouring_steps_have_nothing_in_common():
+    seeds = {seed_of(run, step) for run in range(30) for step in range(30)}
+    assert len(seeds) == 900 and np.corrcoef([(seed_of(0, s), seed_of(0, s + 1)) for s in range(300)], rowvar=False)[0, 1] < 0.2
+
+
+def test_weights_travel_and_settings_are_checked(tmp_path):
+    model = VAE.build(SMALL, seed=2)
+    model.save_pretrained(tmp_path)
+    again, x = VAE.from_pretrained(tmp_path), torch.randn(2, 40, 3)
+    assert torch.equal(model.eval().embed(x), again.embed(x)) and torch.equal(model.reconstruct(x), again.reconstruct(x))
+    assert not any(file.suffix in (".pt", ".pkl", ".ckpt") for file in tmp_path.iterdir())
+    settings = tmp_path / "settings.json"
+    settings.write_text(settings.read_text().replace("decoder_width", "decoder_witdh"))
+    with pytest.raises(InputError, match="did you mean 'decoder_width'"):
+        VAE.from_pretrained(tmp_path)
+    settings.write_text(settings.read_text().replace("decoder_witdh", "decoder_width").replace(": 8", ": 9"))
+    with pytest.raises(InputError, match="do not fit"):
+        VAE.from_pretrained(tmp_path)
+    with pytest.raises(InputError, match="no model in"):
+        VAE.from_pretrained(tmp_path / "nowhere")
