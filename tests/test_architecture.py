@@ -83,7 +83,7 @@ def test_help_imports_nothing_heavy():
     import sys
 
     code = (
-        "import sys; from crvae3d.cli.__main__ import parser; parser().format_help();"
+        "import sys; from crvae3d.cli.main import parser; parser().format_help();"
         "print([m for m in ('torch', 'numpy', 'lightning', 'torch_geometric', 'sklearn') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -53,7 +53,9 @@ def test_the_way_back_to_the_users_units_is_kept_through_a_second_framing(tmp_pa
 def test_unusable_shapes_are_left_out_and_named(tmp_path):
     points = RAW.copy()
     points[1, 3, 0], points[4] = np.nan, 7.0
-    clouds, failures = read_archive(archive(tmp_path / "x.npz", points=points, ids=list("abcde"), labels=[0, 1, 2, 0, 1]))
+    clouds, failures = read_archive(
+        archive(tmp_path / "x.npz", points=points, ids=list("abcde"), labels=[0, 1, 2, 0, 1])
+    )
     assert list(clouds.ids) == ["a", "c", "d"] and list(clouds.labels) == [0, 2, 0]
     assert [failure.file for failure in failures] == ["b", "e"]
     assert "finite" in failures[0].reason and "coincide" in failures[1].reason

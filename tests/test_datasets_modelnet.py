@@ -156,7 +156,9 @@ def test_the_princeton_folder_and_its_zip_are_the_same(princeton):
 
 def test_archives_come_first_and_the_test_part_may_be_absent(princeton):
     points = np.random.default_rng(0).normal(size=(4, 64, 3))
-    np.savez(princeton.parent / "modelnet10_train.npz", points=points, labels=[0, 1, 0, 1], class_names=["bed", "chair"])
+    np.savez(
+        princeton.parent / "modelnet10_train.npz", points=points, labels=[0, 1, 0, 1], class_names=["bed", "chair"]
+    )
     splits = load("modelnet10", princeton.parent)
     assert len(splits.train) == 4 and splits.test is None
     np.savez(princeton.parent / "modelnet10_test.npz", points=points[:1], labels=[0], class_names=["bed", "chair"])

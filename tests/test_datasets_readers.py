@@ -166,7 +166,9 @@ def test_a_broken_file_is_refused_with_its_reason(case):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("content", [b"\x00", b"\xff" * 200, b"1", b"solid\nfacet", b"ply\nend_header\n", b"OFF 1e9 1 1"])
+@pytest.mark.parametrize(
+    "content", [b"\x00", b"\xff" * 200, b"1", b"solid\nfacet", b"ply\nend_header\n", b"OFF 1e9 1 1"]
+)
 def test_junk_never_raises_anything_else(suffix, content):
     with pytest.raises(BadShape):
         parse_shape(content, suffix)

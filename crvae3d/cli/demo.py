@@ -25,3 +25,4 @@ def run(arguments: argparse.Namespace) -> None:
     from crvae3d.experiment.demo import demo
 
     print_table(demo(arguments.out, arguments.epochs, arguments.seed, progress=not arguments.quiet))
+    print(f"Open the page: {(arguments.out / 'page.html').resolve()}")

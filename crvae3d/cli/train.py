@@ -21,10 +21,10 @@ DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein")
 TARGETS = ("view", "original")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
-OBJECTIVE_OPTIONS = (
-    "objective samples beta consistency views transform divergence target warm_up stop_gradient".split()
-)
-TRAINING_OPTIONS = "epochs batch_size points learning_rate precision devices seed".split()
+OPTIONS = (
+    "objective samples beta consistency views transform divergence target warm_up stop_gradient "
+    "epochs batch_size points learning_rate precision devices seed"
+).split()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.dataset is None and arguments.resume is None:
         raise InputError("say what to train on: `crvae3d train modelnet10 --out runs/cr`, or --resume RUN to go on")
-    from crvae3d.experiment.runs import Settings, train
+    from crvae3d.experiment.runs import train
+    from crvae3d.experiment.settings import Settings
 
     if arguments.resume is not None:
         out, settings = arguments.resume, Settings.read(arguments.resume)
@@ -81,15 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def settings_of(arguments: argparse.Namespace) -> object:
-    """The settings that the options say."""
-    from dataclasses import replace
+    """The settings that the options say; what was left out keeps its default."""
+    from crvae3d.experiment.settings import Settings
 
-    from crvae3d.experiment.runs import Settings
-    from crvae3d.experiment.tables import Objective, model_settings, preset_of
-
-    def given(names: list[str]) -> dict[str, object]:
-        return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-
-    model = model_settings(arguments.model, arguments.preset)
-    training = replace(preset_of(arguments.preset)[1], **given(TRAINING_OPTIONS))
-    return Settings(arguments.dataset, arguments.data, model, Objective(**given(OBJECTIVE_OPTIONS)), training)
+    given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
+    return Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **given)

@@ -71,9 +71,9 @@ def load(
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path} is not read; known are {', '.join(SUFFIXES)}, .npz archives, folders and zips")
         return ingest_items([Item(Source(path, path.name), path.stem)], path.name, str(path.resolve()), settings)
-    if path.suffix or len(path.parts) > 1:
+    if path.suffix or "/" in word:
         raise InputError(f"{path} does not exist; give a folder, a file or one of {', '.join(DATASETS)}")
-    unknown("dataset (and no folder)", word, DATASETS)
+    unknown("dataset, folder or file", word, DATASETS)
 
 
 def data_folder(root: str | Path | None = None) -> Path:

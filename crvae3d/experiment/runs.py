@@ -1,93 +1,17 @@
 """A run: a folder with the settings of a training, its metrics and its weights."""
 
-import json
-import platform
 import shutil
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
-from crvae3d.datasets.clouds import carve
+from crvae3d.datasets.clouds import Clouds, carve
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError
-from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, point_model
-from crvae3d.experiment.tables import Objective
+from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS
+from crvae3d.experiment.settings import Settings
 from crvae3d.points.augment import Subset
-from crvae3d.points.models import PointModel
-from crvae3d.training.settings import Training
 
 VALIDATION_SHARE = 0.1
 VALIDATION_SEED = 0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that a run is made of.
-
-    Args:
-        data: name, folder or archive.
-        root: where named datasets lie; None for the default.
-        model, objective, training: see there.
-    """
-
-    data: str
-    root: str | None = None
-    model: PointModel = PointModel()
-    objective: Objective = Objective()
-    training: Training = Training()
-
-    @classmethod
-    def read(cls, folder: Path) -> "Settings":
-        """The settings of a run folder.
-
-        Raises:
-            InputError: it is none.
-        """
-        if not (folder / SETTINGS).exists():
-            raise InputError(f"no run in {folder}: it has no {SETTINGS}; make one with `crvae3d train DATA --out {folder}`")
-        found = json.loads((folder / SETTINGS).read_text())
-        return cls(
-            found["data"],
-            found["root"],
-            point_model(found["model"]),
-            Objective(**found["objective"]),
-            Training(**found["training"]),
-        )
-
-    def write(self, folder: Path) -> None:
-        """Write them with the versions, the commit and the machine that they ran on."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS).write_text(json.dumps(asdict(self) | {"made_by": provenance()}, indent=2) + "\n")
-
-
-def provenance() -> dict[str, str]:
-    """Versions, commit, command and machine: what a number must carry."""
-    packages = ("crvae3d", "torch", "torch-geometric", "lightning", "scikit-learn", "numpy")
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    if torch.cuda.is_available():
-        machine += f", {torch.cuda.get_device_name()}"
-    return {
-        **{name: version(name) for name in packages},
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "machine": machine,
-    }
-
-
-def _commit() -> str:
-    """The commit of the source tree that runs, `+` behind it where files have changed; empty for an installed package."""
-    here = Path(__file__).parent
-    try:
-        ask = {"capture_output": True, "text": True, "check": True, "cwd": here}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()
-        return commit + ("+" if subprocess.run(["git", "diff", "HEAD", "--stat", "--", "."], **ask).stdout else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def train(
@@ -112,7 +36,7 @@ def train(
     else:
         _make_room(out, overwrite)
     splits = load(settings.data, settings.root, progress=progress)
-    rest, validation = carve(splits.train, VALIDATION_SHARE, VALIDATION_SEED)
+    rest, validation = learn_from(splits.train)
     if not resume:
         settings.write(out)
     from crvae3d.training.fit import fit
@@ -122,6 +46,11 @@ def train(
     save = lambda: model.save_pretrained(out)  # noqa: E731
     fit(model, objective, rest, validation, thin, training, out, save, out.name, resume, progress)
     return model.eval()
+
+
+def learn_from(train: Clouds) -> tuple[Clouds, Clouds]:
+    """What a training learns from, and the validation part carved from it: the same in every run."""
+    return carve(train, VALIDATION_SHARE, VALIDATION_SEED)
 
 
 def _make_room(out: Path, overwrite: bool) -> None:

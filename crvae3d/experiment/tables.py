@@ -30,6 +30,7 @@ PRESETS: dict[str, tuple[dict[str, object], Training]] = {
 """`tiny`: seconds, for trying; `small`: minutes on two cores; `full`: the literature's size (FoldingNet)."""
 
 OBJECTIVES = ("elbo", "iwae")
+BETA = 0.02
 
 
 def _views(*transforms: CloudTransform) -> Callable[[int], CloudTransform]:
@@ -67,8 +68,8 @@ class Objective:
 
     Args:
         objective: elbo or iwae.
-        samples: K of iwae.
-        beta: weight of the rate (elbo).
+        samples: K of iwae; None for 5.
+        beta: weight of the rate of elbo; None for `BETA`.
         consistency: lambda, the weight of KL( q(z|t(x)) || q(z|x) ); 0 is the plain model.
         views: views of each shape; None for one where there is a consistency weight, else none.
         transform: family of views, a name in `TRANSFORMS`.
@@ -79,8 +80,8 @@ class Objective:
     """
 
     objective: str = "elbo"
-    samples: int = 5
-    beta: float = 0.02
+    samples: int | None = None
+    beta: float | None = None
     consistency: float = 0.1
     views: int | None = None
     transform: str = "tilt"
@@ -94,13 +95,20 @@ class Objective:
             unknown("transform", self.transform, TRANSFORMS)
         if self.objective not in OBJECTIVES:
             unknown("objective", self.objective, OBJECTIVES)
+        if self.beta is not None and self.objective != "elbo":
+            raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
+        if self.samples is not None and self.objective != "iwae":
+            raise InputError(f"samples belong to the objective iwae, and {self.objective} takes one: leave them out")
         for name in ("beta", "consistency"):
-            if not getattr(self, name) >= 0:
+            if not (getattr(self, name) or 0) >= 0:
                 raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
 
     def build(self, points: int) -> Consistent:
         """The objective for a training on `points` points a shape."""
-        bound = ELBO(self._scheduled(self.beta)) if self.objective == "elbo" else IWAE(self.samples)
+        if self.objective == "iwae":
+            bound = IWAE(5 if self.samples is None else self.samples)
+        else:
+            bound = ELBO(self._scheduled(BETA if self.beta is None else self.beta))
         views = int(self.consistency > 0) if self.views is None else self.views
         return Consistent(
             bound,

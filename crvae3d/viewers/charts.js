@@ -3,7 +3,7 @@ const PALETTE = ["#4c7fd6", "#e58a2b", "#2fa37c", "#c9539a", "#8a68d0", "#b08d2e
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross"];
 const OUTLINES = ["M5 .5a4.5 4.5 0 1 0 .01 0z", "M1 1h8v8H1z", "M5 0l5 5-5 5-5-5z", "M5 .5l5 9H0z", "M3.5 0h3v3.5H10v3H6.5V10h-3V6.5H0v-3h3.5z"];
 const DASHES = { train: "dot", validation: "solid" };
-const touch = matchMedia("(pointer: coarse)").matches;
+const touch = matchMedia("(pointer: coarse)").matches, still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // Plotly reads some HTML in labels: what a user wrote is shown as it was written.
 const plain = text => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -132,6 +132,6 @@ function connect(plot, gallery) {
     if (!gallery || !gallery.has(idOf(event))) return;
     preview.hidden = true;
     gallery.open(idOf(event));
-    element("gallery").scrollIntoView({ behavior: "smooth" });
+    element("gallery").scrollIntoView({ behavior: still ? "auto" : "smooth" });
   });
 }

@@ -60,14 +60,15 @@ FIRST = {"train": 0, "test": 5000}
 
 
 def build(category: str, seed: int | np.random.SeedSequence = 0) -> Trimesh:
-    """Build one shape of `category`, in metres, standing on z = 0 or close to it.
+    """Build one shape of `category`, in metres, standing on z = 0.
 
     Raises:
         InputError: `category` is not one of `CATEGORIES`.
     """
     if category not in CATEGORIES:
         unknown("category", category, CATEGORIES)
-    return CATEGORIES[category](np.random.default_rng(seed))
+    mesh = CATEGORIES[category](np.random.default_rng(seed))
+    return mesh.apply_translation((0, 0, -mesh.bounds[0, 2]))
 
 
 def meshes(split: Split, per_class: int | None = None, seed: int = 0) -> Iterator[tuple[str, int, Trimesh]]:

@@ -13,7 +13,7 @@ def guitar(draw: np.random.Generator) -> Trimesh:
     style = draw.choice(["hollow", "hollow", "solid", "vee"])
     outline = _vee(draw, tall, wide) if style == "vee" else _waisted(draw, tall, wide, cut=style == "solid")
     deep = draw.uniform(0.07, 0.12) if style == "hollow" else draw.uniform(0.035, 0.055)
-    front, neck = -deep / 2, draw.uniform(0.3, 0.75)
+    front, neck = -deep / 2, draw.uniform(0.28, 0.5)
     parts = [board(outline, deep, "y"), box(0.08, 0.02, 0.02, (0, front - 0.01, 0.22 * tall))]
     if style == "hollow":
         parts += [rod((0, front - 0.004, 0.6 * tall), (0, front, 0.6 * tall), 0.3 * wide, sides=20)]

@@ -15,8 +15,8 @@ def lamp(draw: np.random.Generator) -> Trimesh:
     if style == "jointed":
         return _jointed(draw)
     height = draw.choice([draw.uniform(0.3, 0.7), draw.uniform(1.2, 1.8)])
-    wide = draw.uniform(0.1, 0.24) * (1 if height < 1 else 1.5)
-    tall = draw.uniform(0.12, 0.35) * (1 if height < 1 else 1.5)
+    size = 0.2 + 0.3 * height
+    wide, tall = draw.uniform(0.25, 0.5) * size, draw.uniform(0.35, 0.75) * size
     return join([*_foot(draw, height - 0.6 * tall, wide), _shade(draw, wide, tall, height - tall)])
 
 
@@ -51,13 +51,12 @@ def _arc(draw: np.random.Generator) -> Trimesh:
     height, reach, wide = draw.uniform(1.3, 1.9), draw.uniform(0.35, 0.9), draw.uniform(0.12, 0.22)
     bend = draw.uniform(0.3, 0.6)
     turn = np.linspace(0, np.pi * draw.uniform(0.8, 0.95), 14)
-    rise = (1 - bend) * height + bend * height * np.sin(turn)
-    path = np.column_stack([np.zeros(15), [0, *(reach / 2 * (np.cos(turn) - 1))], [0, *rise]])
+    path = [(0, 0), *zip(reach / 2 * (np.cos(turn) - 1), height * (1 - bend + bend * np.sin(turn)), strict=True)]
     drop = draw.uniform(0.1, 0.2)
-    shade = _shade(draw, wide, drop, 0).apply_translation(path[-1] - (0, 0, drop))
-    return join([post(draw.uniform(0.12, 0.2), 0.04, sides=24), tube(path, 0.014), shade]).apply_translation(
-        (0, reach / 2, 0)
-    )
+    y, z = path[-1]
+    shade = _shade(draw, wide, drop, 0).apply_translation((0, y, z - drop))
+    foot = post(draw.uniform(0.12, 0.2), 0.04, sides=24)
+    return join([foot, tube(path, 0.014, "x"), shade]).apply_translation((0, reach / 2, 0))
 
 
 def _jointed(draw: np.random.Generator) -> Trimesh:

@@ -50,7 +50,7 @@ def rod(start: Vector, end: Vector, radius: float, sides: int = 8) -> Trimesh:
 
 
 def tube(path: Sequence[Vector], radius: float, along: str = "y", at: Vector = (0, 0, 0)) -> Trimesh:
-    """A round bar along the bends of `path` (K, 2), which is drawn across the axis `along` as a `board`'s outline is."""
+    """A round bar along the bends of `path` (K, 2), drawn in the plane across `along` as a `board`'s outline is."""
     # Swept lying down: upright, trimesh's sweep turns over where a path passes through the vertical.
     flat = creation.sweep_polygon(Point(0, 0).buffer(radius, quad_segs=2), np.pad(path, ((0, 0), (0, 1))))
     return flat.apply_transform(_STAND[along]).apply_translation(at)

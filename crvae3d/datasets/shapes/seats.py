@@ -8,11 +8,15 @@ from crvae3d.datasets.shapes.supports import corners, legs, pedestal, ring, runn
 
 
 def chair(draw: np.random.Generator) -> Trimesh:
-    """A kitchen, garden, bar or office chair: a seat with a back, sometimes with arms."""
+    """A kitchen, garden, bar, office or club chair: a seat with a back, sometimes with arms."""
     width, depth = draw.uniform(0.38, 0.58), draw.uniform(0.38, 0.56)
     height, thick = draw.uniform(0.36, 0.52), draw.uniform(0.02, 0.09)
-    if draw.random() < 0.1:
-        height = draw.uniform(0.6, 0.75)
+    kind = draw.random()
+    if kind < 0.12:
+        height = draw.uniform(0.6, 0.78)
+    elif kind < 0.27:
+        width, depth, thick = draw.uniform(0.52, 0.72), draw.uniform(0.52, 0.7), draw.uniform(0.1, 0.2)
+        height = draw.uniform(0.2, 0.34)
     top = height + thick
     parts = [_seat(draw, width, depth, thick, height), *_chair_legs(draw, width, depth, height)]
     parts += _back(draw, width, depth, top)
@@ -37,8 +41,8 @@ def stool(draw: np.random.Generator) -> Trimesh:
     parts += legs(draw, spots, height, draw.uniform(0.012, 0.032))
     if draw.random() < 0.6:
         parts += stretchers(spots, height * draw.uniform(0.2, 0.6), 0.012)
-    if draw.random() < 0.15:
-        parts += [box(width, 0.03, draw.uniform(0.08, 0.2), (0, depth / 2, height + thick))]
+    if draw.random() < 0.2:
+        parts += [box(width, 0.03, draw.uniform(0.08, 0.25), (0, 0.48 * depth, height + thick))]
     return join(parts)
 
 

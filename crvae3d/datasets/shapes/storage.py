@@ -8,7 +8,7 @@ from crvae3d.datasets.shapes.supports import corners, legs
 
 
 def shelf(draw: np.random.Generator) -> Trimesh:
-    """Boards between sides or posts, with or without a back, upright dividers and books."""
+    """Boards between sides or posts, with or without a back, upright dividers, books, and doors below."""
     width, depth, height = draw.uniform(0.4, 1.8), draw.uniform(0.2, 0.5), draw.uniform(0.5, 2.2)
     thick, foot = draw.uniform(0.015, 0.05), draw.choice([0, draw.uniform(0.03, 0.2)])
     levels = np.linspace(foot, height - thick, int(draw.integers(3, 7)))
@@ -23,21 +23,27 @@ def shelf(draw: np.random.Generator) -> Trimesh:
         parts += [box(thick, 0.96 * depth, levels[-1] - foot, (x * width, 0, foot))]
     if draw.random() < 0.5:
         parts += _books(draw, levels, width, depth, thick)
-    if draw.random() < 0.2:
-        parts += [box(0.96 * width, 0.02, levels[1] - foot, (0, -depth / 2, foot))]
+    if draw.random() < 0.35:
+        rise = draw.choice(levels[1:-1]) - foot
+        parts += _fronts(draw, int(draw.integers(1, 4)), 1, width, -depth / 2, foot, rise)
     return join(parts)
 
 
 def cabinet(draw: np.random.Generator) -> Trimesh:
-    """A closed box with drawers or doors, from a bedside table to a wardrobe."""
+    """A box with drawers or doors, from a bedside table to a wardrobe, closed or with an open row on top."""
     width, depth = draw.uniform(0.4, 1.6), draw.uniform(0.35, 0.65)
     height, foot = draw.uniform(0.45, 1.3), draw.uniform(0.02, 0.25)
     if draw.random() < 0.2:
         height, width = draw.uniform(1.6, 2.1), draw.uniform(0.6, 1.3)
     columns, rows = int(draw.integers(1, 4)), int(draw.integers(1, 5))
-    parts = [box(width, depth, height - foot, (0, 0, foot))]
+    tall = (height - foot) * draw.choice([1, 1, draw.uniform(0.35, 0.8)])
+    parts = [box(width, depth, tall, (0, 0, foot))]
     parts += legs(draw, corners(0.88 * width, 0.84 * depth), foot, draw.uniform(0.02, 0.04))
-    parts += _fronts(draw, columns, rows, width, -depth / 2, foot, height - foot)
+    parts += _fronts(draw, columns, rows, width, -depth / 2, foot, tall)
+    if tall < height - foot:
+        parts += [box(0.03, depth, height - foot - tall, (x * width, 0, foot + tall)) for x in (-0.49, 0, 0.49)]
+        parts += [box(width, 0.02, height - foot - tall, (0, 0.49 * depth, foot + tall))]
+        parts += [box(width, depth, 0.03, (0, 0, height))]
     if draw.random() < 0.5:
         over = draw.uniform(1.02, 1.1)
         parts += [box(over * width, over * depth, draw.uniform(0.02, 0.05), (0, 0, height))]

@@ -8,7 +8,7 @@ from crvae3d.datasets.shapes.supports import corners, legs, panels, pedestal, ri
 
 
 def table(draw: np.random.Generator) -> Trimesh:
-    """A dining, coffee, side or bar table with a round, oval or straight top."""
+    """A dining, coffee or side table with a round, oval or straight top, a board or a drawer below it at times."""
     height = draw.choice([draw.uniform(0.3, 0.5), draw.uniform(0.65, 0.8), draw.uniform(0.65, 0.8)])
     width, thick = draw.uniform(0.5, 2), draw.uniform(0.02, 0.09)
     if draw.random() < 0.15:
@@ -23,6 +23,9 @@ def table(draw: np.random.Generator) -> Trimesh:
         parts += [box(0.85 * width, 0.85 * depth, apron, (0, 0, height - thick - apron))]
     if draw.random() < 0.2:
         parts += [box(0.8 * width, 0.8 * depth, 0.02, (0, 0, height * draw.uniform(0.15, 0.5)))]
+    if draw.random() < 0.15:
+        chest = height * draw.uniform(0.2, 0.6)
+        parts += [box(0.7 * width, 0.7 * depth, chest, (0, 0, height - thick - chest))]
     return join(parts)
 
 
@@ -32,7 +35,9 @@ def desk(draw: np.random.Generator) -> Trimesh:
     height, thick = draw.uniform(0.68, 0.8), draw.uniform(0.02, 0.06)
     under = height - thick
     parts = [box(width, depth, thick, (0, 0, under))]
-    sides = {"none": [], "left": [-1], "right": [1], "both": [-1, 1]}[draw.choice(["none", "left", "right", "both"])]
+    sides = {"none": [], "left": [-1], "right": [1], "both": [-1, 1]}[
+        draw.choice(["none", "none", "left", "right", "both"])
+    ]
     for side in sides:
         parts += _drawers(draw, side, width, depth, under)
     if len(sides) < 2:

@@ -1,4 +1,4 @@
-"""Soft furniture: armchairs, sofas and beds. An armchair and a sofa face -y; a bed has its head at +y."""
+"""Soft furniture: armchairs, sofas and beds. They face -y, so that a bed has its head at +y and a day bed its back."""
 
 import numpy as np
 from trimesh import Trimesh
@@ -9,16 +9,16 @@ from crvae3d.datasets.shapes.supports import corners, legs, panels
 
 def armchair(draw: np.random.Generator) -> Trimesh:
     """A wide soft seat for one, with arms; sometimes with the high back and wings of a wing chair."""
-    width, depth = draw.uniform(0.65, 1.05), draw.uniform(0.65, 0.95)
-    if draw.random() < 0.25:
+    width, depth = draw.uniform(0.65, 1.25), draw.uniform(0.65, 0.95)
+    if draw.random() < 0.3:
         return _easy_chair(draw, draw.uniform(0.6, 0.8), depth)
     return join(_soft_seat(draw, width, depth, tall=draw.uniform(0.35, 0.75), seats=1, arms=True))
 
 
 def sofa(draw: np.random.Generator) -> Trimesh:
     """A soft seat for two to four, with or without arms, sometimes with a chaise longue at one end."""
-    seats, depth = int(draw.integers(2, 5)), draw.uniform(0.7, 1)
-    width = seats * draw.uniform(0.5, 0.7) + draw.uniform(0.1, 0.4)
+    seats, depth = int(draw.choice([2, 2, 3, 4])), draw.uniform(0.7, 1)
+    width = seats * draw.uniform(0.42, 0.7) + draw.uniform(0.1, 0.4)
     parts = _soft_seat(draw, width, depth, tall=draw.uniform(0.25, 0.5), seats=seats, arms=draw.random() < 0.8)
     if draw.random() < 0.2:
         side, reach, share = draw.choice([-1, 1]), draw.uniform(0.4, 0.9), width / seats
@@ -27,7 +27,7 @@ def sofa(draw: np.random.Generator) -> Trimesh:
 
 
 def bed(draw: np.random.Generator) -> Trimesh:
-    """A single or double bed: a frame, a mattress, often a headboard, pillows, a footboard or posts; or a day bed."""
+    """A bed for one or two: a frame, a mattress, a headboard, pillows, a footboard or posts; or a day bed with a long back."""
     width, long = draw.uniform(0.8, 2), draw.uniform(1.85, 2.2)
     base, mattress = draw.uniform(0.2, 0.45), draw.uniform(0.12, 0.32)
     top = base + mattress
@@ -42,9 +42,9 @@ def bed(draw: np.random.Generator) -> Trimesh:
     kind = draw.random()
     if kind < 0.1:
         parts += [post(0.04, draw.uniform(1.1, 2), (x, y, 0), sides=4) for x, y in corners(width, long)]
-    elif kind < 0.22:
-        side = draw.choice([-1, 1]) * width / 2
-        parts += [box(0.08, long, top + draw.uniform(0.2, 0.4), (side, 0, 0))]
+    elif kind < 0.25:
+        parts += [box(0.08, long, top + draw.uniform(0.2, 0.4), (width / 2, 0, 0))]
+        return tilted(join(parts), 90, (0, 0, 0), axis=(0, 0, 1))
     return join(parts)
 
 
@@ -54,7 +54,7 @@ def _soft_seat(
     """A padded bench with cushions, a back `tall` above the seat, and arms."""
     feet, base, cushion = draw.uniform(0.02, 0.2), draw.uniform(0.12, 0.3), draw.uniform(0.08, 0.18)
     top, deep = feet + base + cushion, draw.uniform(0.12, 0.28)
-    arm = draw.uniform(0.08, 0.26) if arms else 0
+    arm = min(draw.uniform(0.08, 0.26), 0.22 * width) if arms else 0
     inner, share = width - 2 * arm, (width - 2 * arm) / seats
     parts = legs(draw, corners(0.85 * width, 0.8 * depth), feet, draw.uniform(0.02, 0.04))
     parts += [box(width, depth, base, (0, 0, feet))]

@@ -47,11 +47,11 @@ def aeroplane(draw: np.random.Generator) -> Trimesh:
     parts = [_fuselage(draw, long, radius)]
     style = draw.choice(["swept", "swept", "straight", "delta"])
     span, root = long * draw.uniform(0.32, 0.56), long * draw.uniform(0.12, 0.24)
-    sweep = {"swept": draw.uniform(0.4, 0.8) * span, "straight": 0.05 * span, "delta": 0.0}[style]
+    sweep = {"swept": draw.uniform(0.4, 0.8) * span, "straight": 0.05 * span, "delta": 0}[style]
     if style == "delta":
         root, span = long * draw.uniform(0.35, 0.5), 0.7 * span
         sweep = 0.75 * root
-    y, z = -long * draw.uniform(0.0, 0.15), radius * draw.uniform(-0.7, 0.9)
+    y, z = -long * draw.uniform(0, 0.15), radius * draw.uniform(-0.7, 0.9)
     tip = root * draw.uniform(0.15, 0.35) if style != "straight" else 0.8 * root
     wing = _wing(span, root, tip, sweep, (0, y, z))
     parts += mirrored(tilted(wing, -draw.uniform(0, 8), (0, y, z), (0, 1, 0)))
@@ -60,7 +60,7 @@ def aeroplane(draw: np.random.Generator) -> Trimesh:
         parts += mirrored(rod((0.7 * span, y + root / 2, z), (0.7 * span, y + root / 2, z + 2.5 * radius), 0.06))
     parts += _tail(draw, long, radius, style)
     parts += _engines(draw, style, long, radius, span, sweep, (y, z))
-    return join(parts).apply_translation((0, 0, 2 * radius))
+    return join(parts)
 
 
 def _wheel(x: float, y: float, radius: float, wide: float) -> Trimesh:

@@ -1,0 +1,41 @@
+# `make demo` and `make test` need Python 3.11 or newer, git and make; they install into .venv.
+# `make PYTHON=... TARGET` takes another interpreter: as it is where it has crvae3d and pytest, else to make .venv with.
+
+PYTHON ?= python3
+VENV := .venv
+
+ifneq ($(filter command line environment,$(origin PYTHON)),)
+READY := $(shell $(PYTHON) -c "import crvae3d, pytest" 2>/dev/null && echo yes)
+endif
+
+ifeq ($(READY),yes)
+RUN := $(PYTHON)
+INSTALLED :=
+else
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+endif
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(INSTALLED)
+	$(RUN) -m crvae3d.cli demo
+
+test: $(INSTALLED)
+	$(RUN) -m pytest -q
+
+test-slow: $(INSTALLED)
+	$(RUN) -m pytest -q -m slow
+
+lint: $(INSTALLED)
+	$(RUN) -m pip install -q ruff
+	$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) demo
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'crvae3d needs Python 3.11 or newer: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[test]"
+	touch $@

@@ -1,0 +1,158 @@
+"""Runs judged side by side on the same shapes: figures, a table, a page."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.load import load
+from crvae3d.errors import InputError
+from crvae3d.evaluation.evaluate import LabelledShapes, evaluate_model
+from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.runs import learn_from
+from crvae3d.experiment.settings import Settings, provenance
+from crvae3d.experiment.tables import GAPS
+
+POINTS = 2048
+SPLITS = ("test", "validation")
+"""Points a shape in an evaluation, at most: the first of those stored, the same for every model."""
+
+
+def evaluate(run: str | Path, **options: object) -> dict[str, object]:
+    """The figures of one run; the arguments are those of `compare`.
+
+    Returns:
+        `svm_accuracy`, `svm_accuracy_pooled`, `untrained_accuracy`, `knn_accuracy`, `chamfer`, `consistency_gap`,
+        `active_units` and more, by name; accuracies are fractions.
+    """
+    return compare([run], **options)[Path(run).name]
+
+
+def compare(
+    runs: Sequence[str | Path],
+    train: str | Path | None = None,
+    test: str | Path | None = None,
+    split: str = "test",
+    root: str | Path | None = None,
+    seed: int = 0,
+    page: str | Path | None = None,
+    figures_file: str | Path | None = None,
+    progress: bool = True,
+) -> dict[str, dict[str, object]]:
+    """Judge the frozen codes of several runs.
+
+    Args:
+        runs: run folders.
+        train: labelled shapes to fit classifiers on; None for those of the first run's dataset.
+        test: labelled shapes to judge them by; None likewise.
+        split: `test`; or `validation`, the part of train that no training has learnt from.
+        root: where named datasets lie.
+        seed: of validation parts and views.
+        page: an HTML file to write, or None.
+        figures_file: a JSON file to write, or None: the figures of one run, or of several by name.
+        progress: whether to show it.
+
+    Raises:
+        InputError: a run or a dataset cannot be used, or runs share a name.
+    """
+    runs = [Path(run) for run in runs]
+    if len({run.name for run in runs}) < len(runs):
+        raise InputError(f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}")
+    first = Settings.read(runs[0])
+    train_shapes, test_shapes = _shapes(first, train, test, split, root, progress)
+    models = {run.name: VAE.from_pretrained(run) for run in runs}
+    figures = {}
+    for name, model in models.items():
+        untrained = VAE.build(model.settings, seed)
+        shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
+        figures[name] = evaluate_model(model, untrained, *shapes, GAPS, seed=seed, progress=progress, title=name)
+        figures[name] |= {"split": split if test is None else str(test), "run": str(name), "made_by": provenance()}
+    if figures_file is not None:
+        Path(figures_file).parent.mkdir(parents=True, exist_ok=True)
+        told = figures[runs[0].name] if len(runs) == 1 else figures
+        Path(figures_file).write_text(json.dumps(told, indent=2) + "\n")
+    if page is not None:
+        from crvae3d.experiment.report import write_report
+
+        write_report(page, runs, models, figures, test_shapes, seed)
+    return figures
+
+
+def _shapes(
+    settings: Settings, train: str | Path | None, test: str | Path | None, split: str, root: str | Path | None, progress: bool
+) -> tuple[Clouds, Clouds]:
+    """What classifiers are fitted on, and what they are judged by."""
+    if (train is None) != (test is None):
+        raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
+    if split not in SPLITS:
+        from crvae3d.errors import unknown
+
+        unknown("split", split, SPLITS)
+    if train is not None:
+        pair = [load(data, root, progress=progress).train for data in (train, test)]
+        return _aligned(*pair)
+    splits = load(settings.data, root or settings.root, progress=progress)
+    if split == "validation":
+        return tuple(_thinned(part) for part in learn_from(splits.train))
+    if splits.test is None:
+        raise InputError(f"{settings.data} has no test split: use --split validation, or name --train and --test")
+    return _thinned(splits.train), _thinned(splits.test)
+
+
+def _thinned(clouds: Clouds) -> Clouds:
+    return clouds.first(min(POINTS, clouds.points.shape[1]))
+
+
+def _aligned(train: Clouds, test: Clouds) -> tuple[Clouds, Clouds]:
+    """The same with labels that mean the same classes in both."""
+    if train.labels is None or test.labels is None:
+        raise InputError("--train and --test need labels: sub-folders named by class, or an archive with labels")
+    from dataclasses import replace
+
+    names = tuple(sorted({*train.class_names, *test.class_names}))
+    place = {name: index for index, name in enumerate(names)}
+
+    def relabelled(clouds: Clouds) -> Clouds:
+        labels = np.array([place[clouds.class_names[label]] for label in clouds.labels])
+        return _thinned(replace(clouds, labels=labels, class_names=names))
+
+    return relabelled(train), relabelled(test)
+
+
+def print_table(figures: dict[str, dict[str, object]]) -> None:
+    """The figures that matter most, a column a run, on standard output; alarms below."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from crvae3d.viewers.explained import explain
+
+    table = Table(title="frozen codes")
+    table.add_column("")
+    for name in figures:
+        table.add_column(name, justify="right")
+    for key in SHOWN:
+        told = explain(key)
+        values = [told.show(one.get(key)) for one in figures.values()]
+        table.add_row(f"{told.title}{f' ({told.unit})' if told.unit else ''}", *values)
+    console = Console()
+    console.print(table)
+    for name, one in figures.items():
+        for alarm in one.get("alarms", ()):
+            console.print(f"[bold red]{name}: {alarm}[/]")
+
+
+SHOWN = (
+    "svm_accuracy",
+    "svm_accuracy_pooled",
+    "untrained_accuracy",
+    "untrained_accuracy_pooled",
+    "occupancy_accuracy",
+    "knn_accuracy",
+    "chamfer",
+    "consistency_gap",
+    "active_units",
+)

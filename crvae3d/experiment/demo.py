@@ -1,0 +1,23 @@
+"""The demonstration: a plain VAE and a CR-VAE on procedural shapes, side by side on one page."""
+
+from pathlib import Path
+
+from crvae3d.experiment.compare import compare
+from crvae3d.experiment.runs import is_finished, train
+from crvae3d.experiment.settings import Settings
+
+MODELS = {"VAE": {"consistency": 0.0}, "CR-VAE": {}}
+
+
+def demo(out: str | Path, epochs: int = 12, seed: int = 0, progress: bool = True) -> dict[str, dict[str, object]]:
+    """Train what is not trained yet in `out`, compare, and write `out/page.html`.
+
+    Returns:
+        The figures by model.
+    """
+    out = Path(out)
+    for name, options in MODELS.items():
+        settings = Settings.of("shapes", epochs=epochs, seed=seed, **options)
+        if not is_finished(out / name) or Settings.read(out / name) != settings:
+            train(settings, out / name, overwrite=True, progress=progress)
+    return compare([out / name for name in MODELS], page=out / "page.html", figures_file=out / "figures.json")

@@ -1,0 +1,127 @@
+"""The page of a comparison: what the viewers need, gathered from runs and figures."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crvae3d.datasets.clouds import Clouds
+from crvae3d.evaluation.codes import encode
+from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.settings import Settings
+from crvae3d.points.chamfer import chamfer_distance
+from crvae3d.viewers.page import write_page
+from crvae3d.viewers.projection import choose, project
+from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
+
+GALLERY = 48
+GALLERY_POINTS = 1024
+CONTROLS = {
+    "untrained encoder": {
+        "svm_accuracy": "untrained_accuracy",
+        "svm_accuracy_pooled": "untrained_accuracy_pooled",
+        "knn_accuracy": "untrained_knn_accuracy",
+        "consistency_gap": "untrained_consistency_gap",
+    },
+    "occupancy histogram": {"svm_accuracy": "occupancy_accuracy"},
+}
+"""Columns of controls, and which of an evaluation's figures stand in them."""
+
+FIGURES = (
+    "svm_accuracy svm_accuracy_pooled knn_accuracy knn_accuracy_pooled chamfer consistency_gap active_units rate".split()
+)
+
+
+def write_report(
+    path: str | Path,
+    runs: Sequence[Path],
+    models: Mapping[str, VAE],
+    figures: Mapping[str, Mapping[str, object]],
+    test: Clouds,
+    seed: int,
+) -> Path:
+    """Write the page that compares `runs` on the shapes of `test`."""
+    first = next(iter(figures.values()))
+    reports = [_model_report(run, models[run.name], figures[run.name], test, seed) for run in runs]
+    report = Report(
+        title="crvae3d: " + ", ".join(models),
+        summary=(
+            f"Frozen codes of {test.describe()} that no model has learnt from ({first['split']}), "
+            f"and {first['n_train']:,} shapes to fit classifiers on. The untrained encoder is the control to beat."
+        ),
+        models=reports,
+        controls={
+            name: {shown: first[key] for shown, key in rows.items() if first.get(key) is not None}
+            for name, rows in CONTROLS.items()
+        },
+        gallery=_gallery(models, test, seed),
+        alarms=[f"{name}: {alarm}" for name, one in figures.items() for alarm in one["alarms"]],
+        notes=(
+            "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training shapes.",
+            "The last epoch is reported, not the best one.",
+        ),
+        settings={run.name: _settled(run) for run in runs},
+    )
+    return write_page(path, report)
+
+
+def _model_report(run: Path, model: VAE, figures: Mapping[str, object], test: Clouds, seed: int) -> ModelReport:
+    gaps = {name: name.replace("consistency_gap_", "consistency_gap/") for name in figures if "consistency_gap_" in name}
+    shown = {name: figures[name] for name in FIGURES if figures.get(name) is not None}
+    shown |= {title: figures[name] for name, title in gaps.items() if not name.startswith("untrained")}
+    chosen = choose(len(test), seed)
+    part = test.select(chosen)
+    means = encode(model, part, progress=False).means
+    finite = np.isfinite(means).all(1)
+    classes = _classes(part.select(finite))
+    codes = CodeMap(project(means[finite], seed), [str(name) for name in part.ids[finite]], classes)
+    return ModelReport(run.name, shown, _curves(run), codes)
+
+
+def _classes(clouds: Clouds) -> list[str]:
+    return [] if clouds.labels is None else [clouds.class_names[label] for label in clouds.labels]
+
+
+def _curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """The metrics of a run, named as the page names them."""
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    epochs = [float(row["epoch"]) for row in rows]
+    parts = {"train_": "train/", "val_": "validation/"}
+    return {
+        shown + name.removeprefix(prefix): (epochs, [float(row[name] or "nan") for row in rows])
+        for name in (rows[0] if rows else ())
+        for prefix, shown in parts.items()
+        if name.startswith(prefix)
+    }
+
+
+@torch.inference_mode()
+def _gallery(models: Mapping[str, VAE], test: Clouds, seed: int) -> Gallery:
+    """Some shapes of every class, beside their reconstructions."""
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(len(test))
+    if test.labels is not None:  # one of each class in turn, so that few shapes still show them all
+        turn = np.zeros(len(test), dtype=int)
+        for label in np.unique(test.labels):
+            members = order[test.labels[order] == label]
+            turn[members] = np.arange(len(members))
+        order = order[np.lexsort((test.labels[order], turn[order]))]
+    part = test.select(order[:GALLERY])
+    originals = part.coordinates()
+    decoded = {name: model.reconstruct(originals) for name, model in models.items()}
+    return Gallery(
+        [str(name) for name in part.ids],
+        originals[:, :GALLERY_POINTS].numpy(),
+        {name: clouds.numpy() for name, clouds in decoded.items()},
+        _classes(part),
+        {name: chamfer_distance(originals, clouds).tolist() for name, clouds in decoded.items()},
+    )
+
+
+def _settled(run: Path) -> dict[str, object]:
+    settings = Settings.read(run)
+    return {"data": settings.data, **asdict(settings.model), **asdict(settings.objective), **asdict(settings.training)}

@@ -1,0 +1,107 @@
+"""The settings of a run: all of them, and what they ran on."""
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from crvae3d.errors import InputError, unknown
+from crvae3d.experiment.pretrained import SETTINGS, point_model
+from crvae3d.experiment.tables import Objective, model_settings, preset_of
+from crvae3d.points.models import PointModel
+from crvae3d.training.settings import Training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run is made of.
+
+    Args:
+        data: name, folder or archive.
+        root: where named datasets lie; None for the default.
+        model, objective, training: see there.
+    """
+
+    data: str
+    root: str | None = None
+    model: PointModel = PointModel()
+    objective: Objective = Objective()
+    training: Training = Training()
+
+    @classmethod
+    def of(
+        cls, data: str, root: str | None = None, model: str = "folding", preset: str = "small", **options: object
+    ) -> "Settings":
+        """Settings by names, as on the command line.
+
+        Args:
+            data: name, folder or archive.
+            root: where named datasets lie.
+            model: a name in `tables.MODELS`.
+            preset: a name in `tables.PRESETS`.
+            options: fields of `PointModel`, `Objective` and `Training` that are to differ.
+
+        Raises:
+            InputError: a name is unknown, or a value impossible.
+        """
+        parts = [model_settings(model, preset), Objective(), preset_of(preset)[1]]
+        names = [{field.name for field in fields(part)} for part in parts]
+        for name in options:
+            if not any(name in known for known in names):
+                unknown("setting", name, sorted(set().union(*names)))
+        given = [{name: options[name] for name in options if name in known} for known in names]
+        return cls(data, root, *(replace(part, **mine) for part, mine in zip(parts, given, strict=True)))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Settings":
+        """The settings of a run folder.
+
+        Raises:
+            InputError: it is none.
+        """
+        if not (folder / SETTINGS).exists():
+            raise InputError(f"no run in {folder}: it has no {SETTINGS}; make one with `crvae3d train DATA --out {folder}`")
+        found = json.loads((folder / SETTINGS).read_text())
+        return cls(
+            found["data"],
+            found["root"],
+            point_model(found["model"]),
+            Objective(**found["objective"]),
+            Training(**found["training"]),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write them with the versions, the commit and the machine that they ran on."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SETTINGS).write_text(json.dumps(asdict(self) | {"made_by": provenance()}, indent=2) + "\n")
+
+
+def provenance() -> dict[str, str]:
+    """Versions, commit, command and machine: what a number must carry."""
+    packages = ("crvae3d", "torch", "torch-geometric", "lightning", "scikit-learn", "numpy")
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
+    return {
+        **{name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "machine": machine,
+    }
+
+
+def _commit() -> str:
+    """The commit of the source tree that runs, `+` behind it where files have changed; empty for an installed package."""
+    here = Path(__file__).parent
+    try:
+        ask = {"capture_output": True, "text": True, "check": True, "cwd": here}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()
+        return commit + ("+" if subprocess.run(["git", "diff", "HEAD", "--stat", "--", "."], **ask).stdout else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
