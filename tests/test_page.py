@@ -8,6 +8,7 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -227,8 +228,12 @@ def test_next_previous_and_a_click_on_the_map_choose_the_shape(chromium, tmp_pat
     chromium.click(*chromium.middle("#previous"))
     chromium.click(*chromium.middle("#previous"))
     assert chromium.run(chosen) == "shape 2"
+    note = "at => { window.clicked = at.points[0].pointNumber + 1; }"
+    chromium.run(f"document.querySelector('#maps .plot').on('plotly_click', {note}) && 0")
     for path, now in {3: "shape 0", 1: "shape 0", 4: "shape 1"}.items():  # drawn: far, away, shape 0, shape 1, shape 2
+        time.sleep(0.4)  # two clicks in less than that are a double click
         chromium.click(*chromium.middle(f"#maps .points path:nth-child({path})"))
+        chromium.wait(f"window.clicked == {path}")
         assert chromium.run(chosen) == now
     assert chromium.problems() == []
 

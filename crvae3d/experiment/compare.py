@@ -1,24 +1,23 @@
 """Runs judged side by side on the same shapes: figures, a table, a page."""
 
-import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.load import load
-from crvae3d.errors import InputError
+from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import LabelledShapes, evaluate_model
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import learn_from
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.experiment.tables import GAPS
 
-POINTS = 2048
 SPLITS = ("test", "validation")
+POINTS = 2048
 """Points a shape in an evaluation, at most: the first of those stored, the same for every model."""
 
 
@@ -89,8 +88,6 @@ def _shapes(
     if (train is None) != (test is None):
         raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
     if split not in SPLITS:
-        from crvae3d.errors import unknown
-
         unknown("split", split, SPLITS)
     if train is not None:
         pair = [load(data, root, progress=progress).train for data in (train, test)]
@@ -111,8 +108,6 @@ def _aligned(train: Clouds, test: Clouds) -> tuple[Clouds, Clouds]:
     """The same with labels that mean the same classes in both."""
     if train.labels is None or test.labels is None:
         raise InputError("--train and --test need labels: sub-folders named by class, or an archive with labels")
-    from dataclasses import replace
-
     names = tuple(sorted({*train.class_names, *test.class_names}))
     place = {name: index for index, name in enumerate(names)}
 

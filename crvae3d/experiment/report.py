@@ -24,7 +24,6 @@ CONTROLS = {
         "svm_accuracy": "untrained_accuracy",
         "svm_accuracy_pooled": "untrained_accuracy_pooled",
         "knn_accuracy": "untrained_knn_accuracy",
-        "consistency_gap": "untrained_consistency_gap",
     },
     "occupancy histogram": {"svm_accuracy": "occupancy_accuracy"},
 }

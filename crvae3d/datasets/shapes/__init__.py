@@ -83,7 +83,7 @@ def meshes(split: Split, per_class: int | None = None, seed: int = 0) -> Iterato
         An iterator over (id, label, mesh); ids are like `chair_0007`, labels index the names in `CATEGORIES`.
 
     Raises:
-        InputError: an unknown split, or a number of shapes that is not in 1 to 5000.
+        InputError: an unknown split, a negative seed, or a number of shapes that is not in 1 to 5000.
     """
     for name, label, stream in _plan(split, per_class, seed):
         yield name, label, build(list(CATEGORIES)[label], stream)
@@ -105,7 +105,7 @@ def clouds(
         16 * per_class clouds (int16), each centred on the mean of its points and scaled into the unit sphere.
 
     Raises:
-        InputError: an unknown split, or a number of shapes or points that cannot be.
+        InputError: an unknown split, a negative seed, or a number of shapes or points that cannot be.
     """
     if points < 2:
         raise InputError(f"points must be at least 2, got {points}; 2048 is usual")
@@ -119,8 +119,8 @@ def clouds(
         scale=SCALE,
         labels=np.array([label for _, label, _ in plan], dtype=np.int64),
         class_names=tuple(CATEGORIES),
-        mesh_center=centers.astype(np.float32),
-        mesh_scale=scales.astype(np.float32),
+        mesh_center=centers,
+        mesh_scale=scales,
     )
 
 
@@ -151,6 +151,8 @@ def _plan(split: str, per_class: int | None, seed: int) -> list[tuple[str, int, 
     count = PER_CLASS[split] if per_class is None else per_class
     if not 1 <= count <= FIRST["test"]:
         raise InputError(f"per_class must lie in 1 to {FIRST['test']}, got {count}; {PER_CLASS[split]} is usual")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, got {seed}; take any whole number from 0")
     branch = list(PER_CLASS).index(split)
     return [
         (f"{name}_{FIRST[split] + index:04d}", label, np.random.SeedSequence(seed, spawn_key=(branch, label, index)))

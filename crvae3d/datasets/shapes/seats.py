@@ -49,7 +49,7 @@ def stool(draw: np.random.Generator) -> Trimesh:
 def _seat(draw: np.random.Generator, width: float, depth: float, thick: float, height: float) -> Trimesh:
     if draw.random() < 0.5:
         return box(width, depth, thick, (0, 0, height))
-    outline = rounded(width, depth, draw.uniform(0.1, 0.5) * depth)
+    outline = rounded(width, depth, draw.uniform(0.1, 0.33) * min(width, depth))
     return board(outline, thick, at=(0, 0, height + thick / 2))
 
 
@@ -58,8 +58,8 @@ def _chair_legs(draw: np.random.Generator, width: float, depth: float, height: f
     if style == "pedestal":
         return pedestal(draw, width * draw.uniform(0.45, 0.65), height)
     if style == "runners":
-        return runners(0.9 * width, 0.9 * depth, height, 1.6 * thick)
-    spots = corners(0.86 * width, 0.86 * depth)
+        return runners(0.78 * width, 0.8 * depth, height, 1.6 * thick)
+    spots = corners(0.8 * width, 0.8 * depth)
     bars = stretchers(spots, height * draw.uniform(0.2, 0.6), 0.6 * thick) if draw.random() < 0.4 else []
     return legs(draw, spots, height, thick) + bars
 

@@ -8,7 +8,7 @@ from crvae3d.datasets.shapes.supports import corners, legs, panels, pedestal, ri
 
 
 def table(draw: np.random.Generator) -> Trimesh:
-    """A dining, coffee or side table with a round, oval or straight top, a board or a drawer below it at times."""
+    """A dining, coffee or side table with a round or straight top, a board or a drawer below it at times."""
     height = draw.choice([draw.uniform(0.3, 0.5), draw.uniform(0.65, 0.8), draw.uniform(0.65, 0.8)])
     width, thick = draw.uniform(0.5, 2), draw.uniform(0.02, 0.09)
     if draw.random() < 0.15:
@@ -16,7 +16,7 @@ def table(draw: np.random.Generator) -> Trimesh:
     depth = min(width * draw.uniform(0.45, 1), 1.1)
     if draw.random() < 0.35:
         return _round_table(draw, min(width, 1.4), height, thick)
-    outline = rounded(width, depth, draw.choice([0.005, draw.uniform(0.03, 0.5) * depth]))
+    outline = rounded(width, depth, draw.choice([0.005, draw.uniform(0.03, 0.25) * depth]))
     parts = [board(outline, thick, at=(0, 0, height - thick / 2)), *_table_legs(draw, width, depth, height - thick)]
     if draw.random() < 0.35:
         apron = draw.uniform(0.05, 0.12)
@@ -107,5 +107,5 @@ def _hutch(draw: np.random.Generator, width: float, depth: float, height: float)
     tall, deep = draw.uniform(0.25, 0.7), draw.uniform(0.2, 0.35)
     y = (depth - deep) / 2
     parts = [box(0.02, deep, tall, (x * width, y, height)) for x in (-0.48, 0, 0.48)]
-    levels = np.linspace(0.5, 1, int(draw.integers(1, 3))) if draw.random() < 0.6 else [1.0]
+    levels = [0.5, 1] if draw.random() < 0.5 else [1]
     return parts + [box(0.98 * width, deep, 0.02, (0, y, height + level * tall)) for level in levels]

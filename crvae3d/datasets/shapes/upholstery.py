@@ -27,7 +27,7 @@ def sofa(draw: np.random.Generator) -> Trimesh:
 
 
 def bed(draw: np.random.Generator) -> Trimesh:
-    """A bed for one or two: a frame, a mattress, a headboard, pillows, a footboard or posts; or a day bed with a long back."""
+    """A bed for one or two: a frame, a mattress, a headboard, a footboard or posts; or a day bed with a back."""
     width, long = draw.uniform(0.8, 2), draw.uniform(1.85, 2.2)
     base, mattress = draw.uniform(0.2, 0.45), draw.uniform(0.12, 0.32)
     top = base + mattress

@@ -1,0 +1,57 @@
+"""The frozen codes of shapes: what is classified, compared and counted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """What an encoder says of `S` shapes, float32.
+
+    Attributes:
+        means: (S, D) posterior means, the codes.
+        stddevs: (S, D) posterior standard deviations.
+        pooled: (S, F) the encoder's features before the posterior.
+    """
+
+    means: np.ndarray
+    stddevs: np.ndarray
+    pooled: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def finite(self) -> np.ndarray:
+        """(S,) whether all numbers of a shape are finite."""
+        return np.all([np.isfinite(part).all(axis=1) for part in (self.means, self.stddevs, self.pooled)], axis=0)
+
+
+def encode(
+    model: nn.Module, clouds: Shapes, batch_size: int = 64, progress: bool = True, what: str = "encoding"
+) -> Codes:
+    """Encode clouds with a model held still. The model's mode is what it was afterwards.
+
+    Args:
+        model: with `encoder(x)`, a distribution with `mean` and `stddev` (B, D), and `encoder.pool(x)` (B, F).
+        clouds: (S, N, 3) in the unit sphere.
+        batch_size: shapes encoded at once.
+        progress: whether to show it.
+        what: how the progress is called.
+
+    Raises:
+        InputError: there are no clouds.
+    """
+    parts: list[tuple[torch.Tensor, ...]] = []
+    with frozen(model) as device:
+        for places in shown(batches(clouds, batch_size), what, progress):
+            x = take(clouds, places).to(device)
+            posterior = model.encoder(x)
+            found = posterior.mean, posterior.stddev, model.encoder.pool(x)
+            parts.append(tuple(tensor.float().cpu() for tensor in found))
+    return Codes(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))

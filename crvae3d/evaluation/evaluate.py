@@ -1,0 +1,144 @@
+"""All figures of a model's frozen codes, beside the controls without which none of them means anything."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from crvae3d.evaluation.alarms import alarms
+from crvae3d.evaluation.codes import Codes, encode
+from crvae3d.evaluation.consistency import Transform, consistency_gaps
+from crvae3d.evaluation.frozen import Shapes
+from crvae3d.evaluation.information import active_units, mean_rate
+from crvae3d.evaluation.knn import knn_probe
+from crvae3d.evaluation.linear import linear_probe
+from crvae3d.evaluation.occupancy import occupancy_codes
+from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_chamfer
+
+Figures = dict[str, Any]
+Pair = tuple[np.ndarray, np.ndarray]
+"""Features of train and of test."""
+
+LABELLED = (
+    *("svm_accuracy", "svm_cost", "svm_accuracy_pooled", "svm_cost_pooled", "knn_accuracy", "knn_accuracy_pooled"),
+    *("untrained_accuracy", "untrained_accuracy_pooled", "untrained_knn_accuracy", "occupancy_accuracy"),
+)
+"""The figures that need labels, and are None without."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledShapes:
+    """Clouds and their classes.
+
+    Attributes:
+        points: (S, N, 3), a tensor or a dataset of clouds.
+        labels: (S,) integers, or None.
+    """
+
+    points: Shapes
+    labels: np.ndarray | None = None
+
+
+def evaluate_model(
+    model: nn.Module,
+    untrained_model: nn.Module,
+    train: LabelledShapes,
+    test: LabelledShapes,
+    transforms: Mapping[str, Transform],
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: bool = True,
+    title: str = "",
+) -> Figures:
+    """Judge a model by shapes that nothing was chosen on.
+
+    Args:
+        model: what is judged.
+        untrained_model: the same architecture before any training, the control.
+        train: what classifiers are fitted on, and choose their settings on.
+        test: what is reported.
+        transforms: those whose consistency gap is measured, by name.
+        seed: of validation parts, views and pairs.
+        batch_size: shapes encoded at once.
+        progress: whether to show it.
+        title: what the progress calls the model.
+
+    Returns:
+        Ready for JSON, None where a figure cannot be had. Accuracies are fractions; `chamfer` is squared, a mean over
+        points, both directions summed; `rate` and each `consistency_gap` are nats a shape, `consistency_gap` being the
+        mean of `consistency_gap_<name>`; `alarms` is a list of sentences.
+    """
+    name = f"{title}: " if title else ""
+    codes = encode(model, test.points, batch_size, progress, f"{name}encoding test")
+    figures = dict.fromkeys(LABELLED)
+    if train.labels is not None and test.labels is not None:
+        known = encode(model, train.points, batch_size, progress, f"{name}encoding train")
+        figures |= _trained(known, codes, train.labels, test.labels, seed, progress, name)
+        figures |= _controls(untrained_model, train, test, seed, batch_size, progress)
+    gaps = consistency_gaps(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
+    figures |= {f"consistency_gap_{transform}": gap for transform, gap in gaps.items()}
+    figures["consistency_gap"] = sum(gaps.values()) / len(gaps) if gaps else None
+    figures |= _of_codes(model, codes, test.points, seed, batch_size, progress, name)
+    figures |= {"n_train": len(train.points), "n_test": len(test.points)}
+    return {key: _told(value) for key, value in figures.items()}
+
+
+def _trained(
+    train: Codes, test: Codes, labels: np.ndarray, test_labels: np.ndarray, seed: int, progress: bool, name: str
+) -> Figures:
+    """What classifiers make of the model's posterior means and pooled features."""
+    figures: Figures = {}
+    for suffix, pair in (("", (train.means, test.means)), ("_pooled", (train.pooled, test.pooled))):
+        linear, knn = _probes(pair, labels, test_labels, seed, progress, name)
+        figures |= {f"svm_accuracy{suffix}": linear[0], f"svm_cost{suffix}": linear[1], f"knn_accuracy{suffix}": knn}
+    return figures
+
+
+def _controls(
+    untrained: nn.Module, train: LabelledShapes, test: LabelledShapes, seed: int, batch_size: int, progress: bool
+) -> Figures:
+    """What the same classifiers make of an untrained encoder, and of no network at all."""
+    known, codes = (encode(untrained, part.points, batch_size, progress, "untrained encoder") for part in (train, test))
+    ask = (train.labels, test.labels, seed, progress, "control: ")
+    means, knn = _probes((known.means, codes.means), *ask)
+    pooled, _ = _probes((known.pooled, codes.pooled), *ask)
+    occupancy, _ = _probes(occupancy_codes(train.points, test.points, seed=seed, progress=progress), *ask)
+    return {
+        "untrained_accuracy": means[0],
+        "untrained_accuracy_pooled": pooled[0],
+        "untrained_knn_accuracy": knn,
+        "occupancy_accuracy": occupancy[0],
+    }
+
+
+def _probes(
+    pair: Pair, labels: np.ndarray, test_labels: np.ndarray, seed: int, progress: bool, name: str
+) -> tuple[tuple[float | None, float | None], float | None]:
+    """The linear classifier's accuracy and cost, and the accuracy of nearest neighbours; None for broken features."""
+    if not all(np.isfinite(part).all() for part in pair):
+        return (None, None), None
+    data = pair[0], labels, pair[1], test_labels
+    linear = linear_probe(*data, seed=seed, progress=progress, what=f"{name}linear classifier")
+    return (linear.accuracy, linear.cost), knn_probe(*data, seed=seed).accuracy
+
+
+def _of_codes(
+    model: nn.Module, codes: Codes, clouds: Shapes, seed: int, batch_size: int, progress: bool, name: str
+) -> Figures:
+    """What needs no labels: reconstruction, information, and what is wrong."""
+    made = reconstruct(model, clouds, batch_size, progress, f"{name}reconstructing")
+    return {
+        "chamfer": float(reconstruction_chamfer(made, clouds, batch_size, progress).mean()),
+        "active_units": active_units(codes.means),
+        "code_size": codes.means.shape[1],
+        "rate": mean_rate(codes.means, codes.stddevs),
+        "alarms": list(alarms(codes, diversity(made, clouds, seed=seed))),
+    }
+
+
+def _told(value: Any) -> Any:
+    """JSON has no word for a number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
