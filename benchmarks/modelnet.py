@@ -41,7 +41,9 @@ def one(dataset: str, root: str, folder: Path, seed: int, options: dict, split: 
 
 def summary(figures: list[dict]) -> dict:
     """Mean and deviation over seeds of every number, and the numbers themselves."""
-    names = [name for name, value in figures[0].items() if isinstance(value, float | int) and not isinstance(value, bool)]
+    names = [
+        name for name, value in figures[0].items() if isinstance(value, float | int) and not isinstance(value, bool)
+    ]
     rows = {name: [one[name] for one in figures] for name in names}
     return {
         name: {
@@ -70,7 +72,14 @@ def main() -> None:
         waiting = {
             name: [
                 pool.submit(
-                    one, asked.dataset, asked.data, runs / f"{name}-{seed}", seed, shared | VARIANTS[name], asked.split, 1
+                    one,
+                    asked.dataset,
+                    asked.data,
+                    runs / f"{name}-{seed}",
+                    seed,
+                    shared | VARIANTS[name],
+                    asked.split,
+                    1,
                 )
                 for seed in range(asked.seeds)
             ]

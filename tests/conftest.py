@@ -8,7 +8,14 @@ import torch
 from jaxtyping import install_import_hook
 
 # `chamfer` stays out: its search is compiled, and a checker inside would break the graph.
-CHECKED = ["core.posteriors", "core.objectives", "core.consistency", "points.batch", "points.pointnet", "points.folding"]
+CHECKED = [
+    "core.posteriors",
+    "core.objectives",
+    "core.consistency",
+    "points.batch",
+    "points.pointnet",
+    "points.folding",
+]
 _hook = install_import_hook([f"crvae3d.{name}" for name in CHECKED], "beartype.beartype")
 
 

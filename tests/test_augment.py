@@ -67,7 +67,9 @@ class TestEveryTransformation:
         data = Data(pos=torch.randn(40, 3), y=torch.tensor([3]), normal=torch.randn(40, 3))
         kept = data.pos.clone()
         assert transform(data).pos.shape[1] == 3 and torch.equal(data.pos, kept)
-        batch = transform(Batch.from_data_list([data, Data(pos=torch.randn(30, 3), y=data.y, normal=torch.randn(30, 3))]))
+        batch = transform(
+            Batch.from_data_list([data, Data(pos=torch.randn(30, 3), y=data.y, normal=torch.randn(30, 3))])
+        )
         assert batch.num_graphs == 2 and batch.y.tolist() == [3, 3]
         assert "normal" not in batch or len(batch.normal) == len(batch.pos)
 

@@ -70,7 +70,9 @@ def test_shapes_in_a_batch_do_not_see_each_other(search):
 def test_moves_with_nothing_but_relative_position():
     a, b = torch.randn(2, 30, 3), torch.randn(2, 50, 3)
     turn = torch.linalg.qr(torch.randn(3, 3))[0]
-    torch.testing.assert_close(chamfer_distance(a @ turn + 3, b @ turn + 3), chamfer_distance(a, b), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        chamfer_distance(a @ turn + 3, b @ turn + 3), chamfer_distance(a, b), rtol=1e-4, atol=1e-5
+    )
     torch.testing.assert_close(chamfer_distance(a, b), chamfer_distance(b, a))
     torch.testing.assert_close(chamfer_distance(2 * a, 2 * b), 4 * chamfer_distance(a, b))
     assert (chamfer_distance(a, a[:, torch.randperm(30)]) == 0).all()

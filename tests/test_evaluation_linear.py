@@ -96,7 +96,7 @@ def test_the_choice_never_sees_the_test_part():
 
 
 def test_the_choice_is_the_best_on_validation():
-    """Two features share a noise that hides the class; only their difference tells, and only a large C lets it speak."""
+    """Two features share a noise that hides the class; only a large C lets their difference speak."""
     draw = np.random.default_rng(0)
     labels = draw.integers(2, size=400)
     noise = 10 * draw.normal(size=400)

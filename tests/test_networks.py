@@ -97,7 +97,11 @@ def test_templates_are_what_they_are_called():
 
 
 def test_unknown_names_are_refused_with_the_nearest():
-    for build in (lambda: PointNet(norm="bacth"), lambda: Folding(template="spere"), lambda: Folding(likelihood="chanfer")):
+    for build in (
+        lambda: PointNet(norm="bacth"),
+        lambda: Folding(template="spere"),
+        lambda: Folding(likelihood="chanfer"),
+    ):
         with pytest.raises(InputError, match="did you mean"):
             build()
 

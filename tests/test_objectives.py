@@ -73,9 +73,7 @@ def test_iwae_at_the_exact_posterior_is_the_evidence_whatever_the_sample(x, samp
 
 def test_iwae_tightens_with_samples_and_never_passes_the_evidence(x):
     encoder = LinearGaussian(widen=1.0)
-    bounds = [
-        torch.stack([-IWAE(k)(model_of(encoder), x).per_shape for _ in range(3000)]).mean() for k in (1, 5, 50)
-    ]
+    bounds = [torch.stack([-IWAE(k)(model_of(encoder), x).per_shape for _ in range(3000)]).mean() for k in (1, 5, 50)]
     assert bounds[0] < bounds[1] < bounds[2] < encoder.evidence(x).mean() + 0.01
 
 

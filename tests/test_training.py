@@ -71,7 +71,9 @@ def test_an_interrupted_and_resumed_run_gives_the_uninterrupted_ones_numbers_bit
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(tmp_path):
-    first, again, other = (train(tmp_path / name, epochs=2, seed=seed)[0] for name, seed in (("a", 3), ("b", 3), ("c", 4)))
+    first, again, other = (
+        train(tmp_path / name, epochs=2, seed=seed)[0] for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
     weights = [model.encoder.head.weight for model in (first, again, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
@@ -112,14 +114,19 @@ def test_impossible_settings_are_refused(setting):
 
 def test_seeds_of_neighbouring_steps_have_nothing_in_common():
     seeds = {seed_of(run, step) for run in range(30) for step in range(30)}
-    assert len(seeds) == 900 and np.corrcoef([(seed_of(0, s), seed_of(0, s + 1)) for s in range(300)], rowvar=False)[0, 1] < 0.2
+    assert (
+        len(seeds) == 900
+        and np.corrcoef([(seed_of(0, s), seed_of(0, s + 1)) for s in range(300)], rowvar=False)[0, 1] < 0.2
+    )
 
 
 def test_weights_travel_and_settings_are_checked(tmp_path):
     model = VAE.build(SMALL, seed=2)
     model.save_pretrained(tmp_path)
     again, x = VAE.from_pretrained(tmp_path), torch.randn(2, 40, 3)
-    assert torch.equal(model.eval().embed(x), again.embed(x)) and torch.equal(model.reconstruct(x), again.reconstruct(x))
+    assert torch.equal(model.eval().embed(x), again.embed(x)) and torch.equal(
+        model.reconstruct(x), again.reconstruct(x)
+    )
     assert not any(file.suffix in (".pt", ".pkl", ".ckpt") for file in tmp_path.iterdir())
     settings = tmp_path / "settings.json"
     settings.write_text(settings.read_text().replace("decoder_width", "decoder_witdh"))

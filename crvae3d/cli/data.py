@@ -37,7 +37,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
     for name, dataset in DATASETS.items():
         print(f"{name:<12} {(dataset.__doc__ or '').splitlines()[0]}")
-    print(f"or any folder of meshes or clouds, or an .npz archive. Named datasets are looked for in {data_folder(arguments.data)}")
+    print(
+        f"or any folder of meshes or clouds, or an .npz archive. Named datasets are looked for in {data_folder(arguments.data)}"
+    )
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -47,7 +47,9 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             near = get_close_matches(str(value), list(action.choices), n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise argparse.ArgumentError(action, f"unknown value {value!r}: {hint}known are {', '.join(action.choices)}")
+            raise argparse.ArgumentError(
+                action, f"unknown value {value!r}: {hint}known are {', '.join(action.choices)}"
+            )
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")

@@ -69,13 +69,13 @@ class Consistent:
         if self.views < 0:
             raise InputError(f"views must be 0 or more, got {self.views}")
         if self.views == 0 and final(self.weight) != 0:
-            raise InputError(f"a consistency weight of {final(self.weight)} needs views to compare: set views to 1 or more")
+            raise InputError(
+                f"a consistency weight of {final(self.weight)} needs views to compare: set views to 1 or more"
+            )
         if self.views > 0 and self.transform is None:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
 
-    def __call__(
-        self, model: VAE, x: object, progress: float = 1.0, generator: torch.Generator | None = None
-    ) -> Terms:
+    def __call__(self, model: VAE, x: object, progress: float = 1.0, generator: torch.Generator | None = None) -> Terms:
         """The terms of a batch: those of x by their names, those of its views as `view_...`, and `consistency`."""
         original = self.objective(model, x, progress=progress)
         if self.views == 0:

@@ -8,7 +8,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints, kl_divergence, register_kl
+from torch.distributions import Distribution, constraints, register_kl
 
 
 class DiagonalGaussian(Distribution):

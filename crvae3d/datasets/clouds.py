@@ -94,9 +94,11 @@ def carve(train: Clouds, fraction: float = 0.1, seed: int = 0) -> tuple[Clouds, 
     if not 0 < fraction < 1:
         raise InputError(f"fraction must lie in (0, 1), got {fraction}; 0.1 carves a tenth")
     draw = np.random.default_rng(seed)
-    groups = [np.arange(len(train))] if train.labels is None else [
-        np.flatnonzero(train.labels == label) for label in np.unique(train.labels)
-    ]
+    groups = (
+        [np.arange(len(train))]
+        if train.labels is None
+        else [np.flatnonzero(train.labels == label) for label in np.unique(train.labels)]
+    )
     taken = np.zeros(len(train), dtype=bool)
     for group in groups:
         taken[draw.permutation(group)[: round(fraction * len(group))]] = True

@@ -36,7 +36,7 @@ def _collapsed(codes: Codes) -> str | None:
     )
     advice = "lower --beta, let it rise slowly with --warm-up 0.5, or train longer"
     if active == 0 or rate < LEAST_RATE:
-        return f"the posterior has collapsed, codes say next to nothing of the shapes: {seen}; {advice}"
+        return f"the posterior has collapsed, codes hardly differ between shapes: {seen}; {advice}"
     if active < LEAST_ACTIVE * size:
         return f"most of the posterior has collapsed: {seen}; {advice}, or make the code smaller"
     return None

@@ -79,8 +79,7 @@ def evaluate_model(
         figures |= _trained(known, codes, train.labels, test.labels, seed, progress, name)
         figures |= _controls(untrained_model, train, test, seed, batch_size, progress)
     gaps = consistency_gaps(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
-    figures |= {f"consistency_gap_{transform}": gap for transform, gap in gaps.items()}
-    figures["consistency_gap"] = sum(gaps.values()) / len(gaps) if gaps else None
+    figures |= _of_gaps(gaps)
     figures |= _of_codes(model, codes, test.points, seed, batch_size, progress, name)
     figures |= {"n_train": len(train.points), "n_test": len(test.points)}
     return {key: _told(value) for key, value in figures.items()}
@@ -137,6 +136,12 @@ def _of_codes(
         "rate": mean_rate(codes.means, codes.stddevs),
         "alarms": list(alarms(codes, diversity(made, clouds, seed=seed))),
     }
+
+
+def _of_gaps(gaps: Mapping[str, float]) -> Figures:
+    """Each transformation's gap by its name, and their mean."""
+    mean = sum(gaps.values()) / len(gaps) if gaps else None
+    return {f"consistency_gap_{name}": gap for name, gap in gaps.items()} | {"consistency_gap": mean}
 
 
 def _told(value: Any) -> Any:

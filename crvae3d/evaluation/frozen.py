@@ -59,4 +59,5 @@ def shown(items: Sequence[Any], what: str, progress: bool) -> Iterable[Any]:
     from rich.console import Console
     from rich.progress import track
 
-    return track(items, what, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return track(items, what, console=console, transient=console.is_terminal)

@@ -60,7 +60,9 @@ def compare(
     """
     runs = [Path(run) for run in runs]
     if len({run.name for run in runs}) < len(runs):
-        raise InputError(f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}")
+        raise InputError(
+            f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}"
+        )
     first = Settings.read(runs[0])
     train_shapes, test_shapes = _shapes(first, train, test, split, root, progress)
     models = {run.name: VAE.from_pretrained(run) for run in runs}
@@ -82,7 +84,12 @@ def compare(
 
 
 def _shapes(
-    settings: Settings, train: str | Path | None, test: str | Path | None, split: str, root: str | Path | None, progress: bool
+    settings: Settings,
+    train: str | Path | None,
+    test: str | Path | None,
+    split: str,
+    root: str | Path | None,
+    progress: bool,
 ) -> tuple[Clouds, Clouds]:
     """What classifiers are fitted on, and what they are judged by."""
     if (train is None) != (test is None):

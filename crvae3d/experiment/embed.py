@@ -74,7 +74,11 @@ def _write(output: Path, table: dict[str, np.ndarray]) -> None:
 
 
 def reconstruct(
-    run: str | Path | VAE, data: str | Path, output: str | Path, points: int | None = None, progress: bool = True,
+    run: str | Path | VAE,
+    data: str | Path,
+    output: str | Path,
+    points: int | None = None,
+    progress: bool = True,
     **loading: object,
 ) -> list[Path]:
     """Encode and decode shapes; write a cloud of each in its own units, and a picture of the first ones.
@@ -125,7 +129,13 @@ def _reconstructed(model: VAE, splits: Splits, points: int | None) -> Iterator[t
             decoded = model.decoder.decode(model.embed(batch), points)
             distances = chamfer_distance(batch, decoded)
             for row, original, made, distance in zip(rows, batch, decoded, distances, strict=True):
-                yield str(clouds.ids[row]), original.numpy(), made.numpy(), clouds.own_units(made.numpy(), row), distance.item()
+                yield (
+                    str(clouds.ids[row]),
+                    original.numpy(),
+                    made.numpy(),
+                    clouds.own_units(made.numpy(), row),
+                    distance.item(),
+                )
 
 
 def _file_name(name: str) -> str:

@@ -50,7 +50,9 @@ class VAE(core.VAE):
             folder = _download(str(path))
         for name in (SETTINGS, WEIGHTS):
             if not (folder / name).exists():
-                raise InputError(f"no model in {folder}: it has no {name}; pass a folder made by `crvae3d train --out FOLDER`")
+                raise InputError(
+                    f"no model in {folder}: it has no {name}; pass a folder made by `crvae3d train --out FOLDER`"
+                )
         described = json.loads((folder / SETTINGS).read_text())["model"]
         model = cls.build(point_model(described))
         try:

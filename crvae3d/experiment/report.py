@@ -29,9 +29,7 @@ CONTROLS = {
 }
 """Columns of controls, and which of an evaluation's figures stand in them."""
 
-FIGURES = (
-    "svm_accuracy svm_accuracy_pooled knn_accuracy knn_accuracy_pooled chamfer consistency_gap active_units rate".split()
-)
+FIGURES = "svm_accuracy svm_accuracy_pooled knn_accuracy knn_accuracy_pooled chamfer consistency_gap active_units rate".split()
 
 
 def write_report(
@@ -68,7 +66,9 @@ def write_report(
 
 
 def _model_report(run: Path, model: VAE, figures: Mapping[str, object], test: Clouds, seed: int) -> ModelReport:
-    gaps = {name: name.replace("consistency_gap_", "consistency_gap/") for name in figures if "consistency_gap_" in name}
+    gaps = {
+        name: name.replace("consistency_gap_", "consistency_gap/") for name in figures if "consistency_gap_" in name
+    }
     shown = {name: figures[name] for name in FIGURES if figures.get(name) is not None}
     shown |= {title: figures[name] for name, title in gaps.items() if not name.startswith("untrained")}
     chosen = choose(len(test), seed)

@@ -57,9 +57,13 @@ def _make_room(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
-        raise InputError(f"{out} exists: go on with it by --resume {out}, replace it with --overwrite, or choose another --out")
+        raise InputError(
+            f"{out} exists: go on with it by --resume {out}, replace it with --overwrite, or choose another --out"
+        )
     if not (out / SETTINGS).exists():
-        raise InputError(f"{out} is not a run (it has no {SETTINGS}), so --overwrite leaves it alone: choose another --out")
+        raise InputError(
+            f"{out} is not a run (it has no {SETTINGS}), so --overwrite leaves it alone: choose another --out"
+        )
     shutil.rmtree(out)
 
 

@@ -65,7 +65,9 @@ class Settings:
             InputError: it is none.
         """
         if not (folder / SETTINGS).exists():
-            raise InputError(f"no run in {folder}: it has no {SETTINGS}; make one with `crvae3d train DATA --out {folder}`")
+            raise InputError(
+                f"no run in {folder}: it has no {SETTINGS}; make one with `crvae3d train DATA --out {folder}`"
+            )
         found = json.loads((folder / SETTINGS).read_text())
         return cls(
             found["data"],

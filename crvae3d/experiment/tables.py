@@ -51,7 +51,7 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
 
 GAPS: dict[str, CloudTransform] = {
     "jitter": augment.Jitter(),
-    "subset": augment.Subset(512),
+    "thin": augment.DropPoints(0.75),
     "scale": augment.Scale(),
     "stretch": augment.Scale(0.7, 1.4, anisotropic=True),
     "tilt": augment.Rotate(15),

@@ -36,7 +36,9 @@ def ragged(clouds: Sequence[Tensor]) -> Ragged:
     tensor([2, 4])
     """
     if not clouds or any(cloud.ndim != 2 or cloud.shape[-1] != 3 or len(cloud) == 0 for cloud in clouds):
-        raise InputError("a ragged batch is a list of at least one cloud, each of the shape (points, 3) with a point or more")
+        raise InputError(
+            "a ragged batch is a list of at least one cloud, each of the shape (points, 3) with a point or more"
+        )
     sizes = torch.tensor([len(cloud) for cloud in clouds], device=clouds[0].device)
     points = torch.nn.utils.rnn.pad_sequence(list(clouds), batch_first=True)
     return Ragged(points, torch.arange(points.shape[1], device=points.device) < sizes[:, None])
@@ -50,7 +52,9 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
     """
     if isinstance(x, Tensor):
         if x.ndim != 3 or x.shape[-1] != 3:
-            raise InputError(f"a batch of clouds has the shape (batch, points, 3), got {tuple(x.shape)}; use x[None] for one cloud")
+            raise InputError(
+                f"a batch of clouds has the shape (batch, points, 3), got {tuple(x.shape)}; use x[None] for one cloud"
+            )
         return x, None
     if isinstance(x, Ragged):
         return x.points, x.mask
@@ -61,7 +65,9 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
 
         points, mask = to_dense_batch(x.pos, getattr(x, "batch", None))
         return points, None if bool(mask.all()) else mask
-    raise InputError(f"expected a tensor (batch, points, 3), a list of clouds or PyG data with `pos`, got {type(x).__name__}")
+    raise InputError(
+        f"expected a tensor (batch, points, 3), a list of clouds or PyG data with `pos`, got {type(x).__name__}"
+    )
 
 
 def like(points: Tensor, mask: Tensor | None) -> Tensor | Ragged:

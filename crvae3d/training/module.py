@@ -50,7 +50,9 @@ class Fitted(lightning.LightningModule):
         torch.manual_seed(seed)
         generator = torch.Generator(self.device).manual_seed(seed)
         terms = self.objective(self.model, self.thin(batch, generator=generator), progress, generator)
-        self.means[part].add({"loss": terms.loss, **{name: term.mean() for name, term in terms.named.items()}}, len(batch))
+        self.means[part].add(
+            {"loss": terms.loss, **{name: term.mean() for name, term in terms.named.items()}}, len(batch)
+        )
         return terms
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -78,7 +80,9 @@ class Fitted(lightning.LightningModule):
 
     def _log(self, part: str) -> None:
         means = self.means[part].take()
-        self.log_dict({f"{part}_{name}": mean for name, mean in means.items()}, on_step=False, on_epoch=True, sync_dist=True)
+        self.log_dict(
+            {f"{part}_{name}": mean for name, mean in means.items()}, on_step=False, on_epoch=True, sync_dist=True
+        )
 
     @property
     def steps(self) -> int:

@@ -1,0 +1,226 @@
+"""The commands as a person uses them: on a small labelled archive, a folder with broken files, and with mistakes."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+import crvae3d
+from crvae3d.cli import train as train_command
+from crvae3d.cli.main import main
+from crvae3d.core.consistency import DIVERGENCES, TARGETS
+from crvae3d.datasets.archives import write_archive
+from crvae3d.datasets.shapes import clouds
+from crvae3d.experiment import tables
+from crvae3d.training.settings import PRECISIONS
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """An archive of procedural shapes, a folder of meshes of which some are broken, and a run trained on the archive."""
+    place = tmp_path_factory.mktemp("commands")
+    for split, per_class in (("train", 8), ("test", 3)):
+        write_archive(place / f"some_{split}.npz", clouds(split, per_class, points=300, progress=False))
+    meshes = place / "meshes"
+    meshes.mkdir()
+    for index in range(5):
+        trimesh.creation.box((10, 10 + index, 20)).apply_translation([100, 0, 0]).export(meshes / f"box_{index}.off")
+    (meshes / "empty.off").write_text("")
+    (meshes / "cut.off").write_text("OFF\n8 12 0\n0 0 0\n")
+    command = f"train {place / 'some.npz'} --preset tiny --epochs 2 --out {place / 'cr'} --quiet"
+    assert main(command.split()) == 0
+    assert main((command.replace("/cr ", "/vae ") + " --consistency 0 --seed 1").split()) == 0
+    return place
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_run_says_what_made_it(place):
+    settings = json.loads((place / "cr" / "settings.json").read_text())
+    assert settings["training"]["epochs"] == 2 and settings["model"]["code_size"] == 64
+    assert settings["objective"]["consistency"] > 0
+    assert {"torch", "commit", "command", "machine"} <= set(settings["made_by"])
+    assert json.loads((place / "vae" / "settings.json").read_text())["objective"]["consistency"] == 0
+    rows = list(csv.DictReader((place / "cr" / "metrics.csv").open()))
+    assert len(rows) == 2 and "train_consistency" in rows[0] and "val_view_rate" in rows[0]
+    assert "train_consistency" not in (place / "vae" / "metrics.csv").read_text()
+
+
+def test_evaluate_compares_runs_beside_their_controls(place, capsys):
+    page, figures = place / "page.html", place / "figures.json"
+    command = f"evaluate {place / 'vae'} {place / 'cr'} --page {page} --json {figures} --quiet"
+    assert main(command.split()) == 0
+    found = json.loads(figures.read_text())
+    assert list(found) == ["vae", "cr"]
+    for one in found.values():
+        shares = [one[name] for name in tables_of_accuracy()]
+        assert all(0 <= share <= 1 for share in shares) and one["svm_accuracy_pooled"] > 0.3
+        assert one["chamfer"] > 0 and one["n_test"] == 48 and one["n_train"] == 128 and 0 <= one["active_units"] <= 64
+        gaps = [one[f"consistency_gap_{name}"] for name in tables.GAPS]
+        assert one["consistency_gap"] == pytest.approx(np.mean(gaps)) and min(gaps) > 0
+        assert one["made_by"]["torch"] == torch.__version__
+    shown = capsys.readouterr().out
+    assert "Untrained encoder" in shown and "Chamfer" in shown
+    html = page.read_text()
+    assert "untrained encoder" in html and "chair_500" in html and "cdn" not in html.split("<script")[0]
+
+
+def tables_of_accuracy():
+    names = (
+        "svm_accuracy svm_accuracy_pooled untrained_accuracy untrained_accuracy_pooled knn_accuracy occupancy_accuracy"
+    )
+    return names.split()
+
+
+def test_evaluate_takes_any_two_labelled_datasets_of_other_classes(place, tmp_path):
+    data = clouds("train", 6, points=200, seed=5, progress=False)
+    few = data.select(np.flatnonzero(np.isin(data.labels, [2, 7])))
+    renamed = [name if name != "bed" else "a_bed" for name in few.class_names]  # the test knows them in another order
+    write_archive(tmp_path / "a.npz", few)
+    write_archive(tmp_path / "b.npz", few)
+    command = (
+        f"evaluate {place / 'cr'} --train {tmp_path / 'a.npz'} --test {tmp_path / 'b.npz'} --json {tmp_path / 'f.json'}"
+    )
+    assert main([*command.split(), "--page", str(tmp_path / "p.html"), "--quiet"]) == 0
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["svm_accuracy"] == 1.0 and found["n_test"] == 12 and len(renamed) == 16
+
+
+def test_the_test_split_has_no_say_in_a_validation(place, tmp_path):
+    command = (
+        f"evaluate {place / 'cr'} --split validation --json {tmp_path / 'f.json'} --page {tmp_path / 'p.html'} --quiet"
+    )
+    assert main(command.split()) == 0
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert (found["n_train"], found["n_test"], found["split"]) == (112, 16, "validation")
+
+
+def test_embed_names_what_it_could_not_read(place, tmp_path):
+    output = tmp_path / "codes.npz"
+    assert main(f"embed {place / 'cr'} {place / 'meshes'} -o {output} --quiet".split()) == 0
+    found = np.load(output)
+    assert found["codes"].shape == (5, 64) and sorted(found["ids"])[0].startswith("box_0")
+    failures = {row["file"]: row["reason"] for row in csv.DictReader((tmp_path / "failures.csv").open())}
+    assert {name.split("/")[-1] for name in failures} == {"empty.off", "cut.off"} and all(failures.values())
+    assert main(f"embed {place / 'cr'} {place / 'meshes'} -o {tmp_path / 'codes.parquet'} --quiet".split()) == 0
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.read_table(tmp_path / "codes.parquet").to_pydict()
+    np.testing.assert_array_equal(np.array(table["codes"], np.float32), found["codes"])
+
+
+def test_reconstruct_gives_clouds_in_the_users_own_units(place, tmp_path):
+    assert main(f"reconstruct {place / 'cr'} {place / 'meshes'} -o {tmp_path} --points 99 --quiet".split()) == 0
+    files = sorted(tmp_path.glob("*.ply"))
+    assert len(files) == 5 and (tmp_path / "reconstructions.png").stat().st_size > 5000
+    points = np.asarray(trimesh.load(files[0]).vertices)
+    assert points.shape == (99, 3)
+    np.testing.assert_allclose(points.mean(0), [100, 0, 0], atol=6)  # boxes of 10 x 10 x 20 around there
+    assert len(list(csv.DictReader((tmp_path / "chamfer.csv").open()))) == 5
+
+
+def test_data_check_list_and_pack(place, tmp_path, capsys):
+    assert main(["data", "list"]) == 0
+    assert main(f"data check {place / 'meshes'} --quiet".split()) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("modelnet40", "shapes", "empty.off", "cut.off", "2 cannot be used"))
+    assert main(f"data pack {place / 'meshes'} -o {tmp_path / 'packed.npz'} --points 64 --quiet".split()) == 0
+    assert crvae3d.load(tmp_path / "packed.npz").train.points.shape == (5, 64, 3)
+
+
+def test_an_existing_run_is_refused_and_a_finished_one_resumes_to_itself(place, capsys):
+    command = f"train {place / 'some.npz'} --preset tiny --epochs 2 --out {place / 'cr'} --quiet"
+    before = (place / "cr" / "weights.safetensors").read_bytes()
+    assert main(command.split()) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(f"train --resume {place / 'cr'} --quiet".split()) == 0
+    assert (place / "cr" / "weights.safetensors").read_bytes() == before
+
+
+MISTAKES = [
+    ("train", "say what to train on"),
+    ("train shapez --out {tmp}/x", "did you mean 'shapes'"),
+    ("train {place}/nowhere.npz --out {tmp}/x", "does not exist"),
+    ("train shapes --consistency 0.1 --views 0 --out {tmp}/x", "needs views"),
+    ("train shapes --beta -1 --out {tmp}/x", "beta must be nought or more"),
+    ("train shapes --objective iwae --beta 0.1 --out {tmp}/x", "beta belongs to the objective elbo"),
+    ("train shapes --epochs 0 --out {tmp}/x", "epochs must be positive"),
+    ("train --resume {tmp}/nowhere", "no run in"),
+    ("train shapes --overwrite --out {place}/meshes", "not a run"),
+    ("evaluate {tmp}/nowhere", "no run in"),
+    ("evaluate {place}/cr --train {place}/some_train.npz", "come together"),
+    ("embed {place}/cr {place}/meshes -o codes.csv", ".npz or .parquet"),
+    ("embed {tmp} {place}/meshes -o codes.npz", "no model in"),
+    ("embed {place}/cr {tmp} -o codes.npz", "holds no mesh or cloud"),
+    ("reconstruct {place}/cr {place}/meshes -o {tmp}/out --points 0", "points must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("command", "says"), MISTAKES, ids=[command for command, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_and_exit_code_2(command, says, place, tmp_path, capsys):
+    assert main(command.format(place=place, tmp=tmp_path).split()) == 2
+    said = capsys.readouterr().err.strip()
+    assert says in said and "Traceback" not in said and said.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("train shapes --consistancy 0", "did you mean --consistency"),
+        ("train shapes --model foldng", "did you mean 'folding'"),
+        ("evluate x", "did you mean 'evaluate'"),
+        ("data chek x", "did you mean 'check'"),
+        ("train shapes --epochs many", "invalid int value"),
+    ],
+)
+def test_unknown_words_name_the_nearest(command, says, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_nothing_usable_is_exit_code_2(tmp_path, capsys):
+    (tmp_path / "bad.off").write_text("not a mesh")
+    assert main(f"train {tmp_path} --out {tmp_path / 'run'} --quiet".split()) == 2
+    assert "bad.off" in capsys.readouterr().err
+
+
+def test_the_options_of_the_command_line_are_those_of_the_tables():
+    assert train_command.MODELS == tuple(tables.MODELS)
+    assert train_command.PRESETS == tuple(tables.PRESETS)
+    assert train_command.OBJECTIVES == tables.OBJECTIVES
+    assert train_command.TRANSFORMS == tuple(tables.TRANSFORMS)
+    assert train_command.DIVERGENCES == tuple(DIVERGENCES)
+    assert train_command.TARGETS == TARGETS
+    assert train_command.PRECISIONS == PRECISIONS
+    settings = crvae3d.Settings.of("shapes", views=2)
+    for name in train_command.OPTIONS:
+        assert hasattr(settings.objective, name) or hasattr(settings.training, name), name
+
+
+@pytest.mark.parametrize("model", tables.MODELS)
+@pytest.mark.parametrize("objective", tables.OBJECTIVES)
+def test_every_model_and_objective_and_transformation_takes_a_step(model, objective):
+    for transform in tables.TRANSFORMS:
+        settings = crvae3d.Settings.of("shapes", model=model, preset="tiny", objective=objective, transform=transform)
+        vae = crvae3d.VAE.build(settings.model)
+        terms = settings.objective.build(32)(vae, torch.rand(3, 32, 3) * 2 - 1)
+        terms.loss.backward()
+        assert terms.loss.isfinite() and all(p.grad.isfinite().all() for p in vae.parameters() if p.grad is not None)
+        assert (terms.named["consistency"] > 0).all()
+
+
+def test_the_public_names_are_there_and_cost_nothing():
+    assert all(getattr(crvae3d, name) is not None for name in crvae3d.__all__)
+    with pytest.raises(AttributeError, match="it has Settings, train"):
+        crvae3d.trian  # noqa: B018
+    code = "import sys, crvae3d; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "False"

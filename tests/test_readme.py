@@ -1,0 +1,34 @@
+"""The README's Python runs as it stands, and what it names exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from crvae3d.cli.main import parser
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_its_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["codes"].shape == (4, 64) and (names["error"] > 0).all()
+    assert names["again"].embed(names["clouds"]).equal(names["codes"])
+    assert 0 <= names["figures"]["svm_accuracy"] <= 1 and names["terms"].named["consistency"].shape == (4,)
+    assert len(blocks) == 2
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^    crvae3d (.*?)(?: +#.*)?$", TEXT, re.M))))
+def test_its_commands_are_understood(command):
+    assert parser().parse_args(command.split()).verb == command.split()[0]
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)]+)\)", TEXT))))
+def test_its_links_lead_somewhere(path):
+    assert (ROOT / path).exists()
