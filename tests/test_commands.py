@@ -159,7 +159,7 @@ MISTAKES = [
     ("embed {place}/cr {place}/meshes -o codes.csv", ".npz or .parquet"),
     ("embed {tmp} {place}/meshes -o codes.npz", "no model in"),
     ("embed {place}/cr {tmp} -o codes.npz", "holds no mesh or cloud"),
-    ("reconstruct {place}/cr {place}/meshes -o {tmp}/out --points 0", "points must be at least 1"),
+    ("reconstruct {place}/cr {place}/some_test.npz -o {tmp}/out --points 0", "points must be at least 1"),
 ]
 
 

@@ -23,7 +23,7 @@ DEVIATION = 0.5
 
 
 class Centroid(nn.Module):
-    """q(z|x) = N( weight * centroid(x), 0.25 I ); the pooled features are the largest coordinates."""
+    """q(z|x) = N( weight * centroid(x), 0.25 I ); the pooled features are the centroid and the largest coordinates."""
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
@@ -31,13 +31,16 @@ class Centroid(nn.Module):
         self.drop = nn.Dropout(0.5)  # tells whether it was held still
 
     def forward(self, x: object) -> Independent:
+        return self.posterior(self.pool(x))
+
+    def posterior(self, pooled: Tensor) -> Independent:
+        return Independent(Normal(self.drop(self.weight * pooled[:, :3]), DEVIATION, validate_args=False), 1)
+
+    def pool(self, x: object) -> Tensor:
         points, mask = dense(x)
         mask = torch.ones(points.shape[:2], dtype=torch.bool) if mask is None else mask
         mean = (points * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return Independent(Normal(self.drop(self.weight * mean), DEVIATION, validate_args=False), 1)
-
-    def pool(self, x: object) -> Tensor:
-        return dense(x)[0].amax(1)
+        return torch.cat([mean, points.amax(1)], dim=1)
 
 
 class Stamp(nn.Module):
@@ -88,7 +91,7 @@ def test_codes_are_the_models_own_from_any_source_in_any_batches():
     clouds, model = crosses(23), Toy()
     codes = encode(model, clouds, batch_size=5, progress=False)
     np.testing.assert_allclose(codes.means, clouds.mean(1), atol=1e-6)
-    np.testing.assert_allclose(codes.pooled, clouds.amax(1), atol=1e-6)
+    np.testing.assert_allclose(codes.pooled[:, 3:], clouds.amax(1), atol=1e-6)
     assert (codes.stddevs == DEVIATION).all() and {part.dtype for part in vars(codes).values()} == {np.dtype("float32")}
     for source in (clouds.numpy(), Listed(clouds, many=True), Listed(clouds, many=False)):
         other = encode(model, source, batch_size=64, progress=False)

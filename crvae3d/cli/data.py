@@ -35,11 +35,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _list(arguments: argparse.Namespace) -> None:
     from crvae3d.datasets.load import DATASETS, data_folder
 
-    for name, dataset in DATASETS.items():
-        print(f"{name:<12} {(dataset.__doc__ or '').splitlines()[0]}")
-    print(
-        f"or any folder of meshes or clouds, or an .npz archive. Named datasets are looked for in {data_folder(arguments.data)}"
-    )
+    print("named datasets:", ", ".join(DATASETS))
+    print("also: any folder or zip of meshes or clouds, one mesh, or an .npz archive")
+    print("named datasets are looked for, and downloads land, in", data_folder(arguments.data))
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ examples:
 """
 
 import argparse
+import os
 from pathlib import Path
 
 MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture")
@@ -78,7 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         out, settings = arguments.out or Path("runs") / Path(arguments.dataset).stem, settings_of(arguments)
     train(settings, out, arguments.resume is not None, arguments.overwrite, progress=not arguments.quiet)
-    print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {out}")
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says so
+        print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {out}")
 
 
 def settings_of(arguments: argparse.Namespace) -> object:

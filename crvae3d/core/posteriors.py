@@ -21,7 +21,7 @@ class DiagonalGaussian(Distribution):
     >>> q = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
     >>> q.batch_shape, q.event_shape
     (torch.Size([2]), torch.Size([3]))
-    >>> kl_divergence(q, DiagonalGaussian(torch.ones(2, 3), torch.zeros(2, 3)))
+    >>> torch.distributions.kl_divergence(q, DiagonalGaussian(torch.ones(2, 3), torch.zeros(2, 3)))
     tensor([1.5000, 1.5000])
     """
 

@@ -38,7 +38,7 @@ def encode(
     """Encode clouds with a model held still. The model's mode is what it was afterwards.
 
     Args:
-        model: with `encoder(x)`, a distribution with `mean` and `stddev` (B, D), and `encoder.pool(x)` (B, F).
+        model: with `encoder.pool(x)` (B, F) and `encoder.posterior(pooled)`, a distribution with `mean` and `stddev` (B, D).
         clouds: (S, N, 3) in the unit sphere.
         batch_size: shapes encoded at once.
         progress: whether to show it.
@@ -51,7 +51,8 @@ def encode(
     with frozen(model) as device:
         for places in shown(batches(clouds, batch_size), what, progress):
             x = take(clouds, places).to(device)
-            posterior = model.encoder(x)
-            found = posterior.mean, posterior.stddev, model.encoder.pool(x)
+            pooled = model.encoder.pool(x)
+            posterior = model.encoder.posterior(pooled)
+            found = posterior.mean, posterior.stddev, pooled
             parts.append(tuple(tensor.float().cpu() for tensor in found))
     return Codes(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))

@@ -1,5 +1,6 @@
 """A run: a folder with the settings of a training, its metrics and its weights."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -31,13 +32,14 @@ def train(
         crvae3d.training.module.Diverged: the loss stayed non-finite.
     """
     out = Path(out)
+    first = int(os.environ.get("LOCAL_RANK", 0)) == 0  # Lightning starts the other processes of a training with this set
     if resume:
         settings = Settings.read(out)
-    else:
+    elif first:
         _make_room(out, overwrite)
-    splits = load(settings.data, settings.root, progress=progress)
+    splits = load(settings.data, settings.root, progress=progress and first)
     rest, validation = learn_from(splits.train)
-    if not resume:
+    if first and not resume:
         settings.write(out)
     from crvae3d.training.fit import fit
 

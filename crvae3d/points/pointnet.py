@@ -46,7 +46,11 @@ class PointNet(nn.Module):
 
     def forward(self, x: object) -> DiagonalGaussian:
         """The posterior of each cloud: batch shape (B,), event shape (D,)."""
-        mean, log_variance = self.head(self.pool(x)).float().chunk(2, dim=-1)
+        return self.posterior(self.pool(x))
+
+    def posterior(self, pooled: Tensor) -> DiagonalGaussian:
+        """The posterior of each cloud from its pooled features (B, F)."""
+        mean, log_variance = self.head(pooled).float().chunk(2, dim=-1)
         return DiagonalGaussian(mean, log_variance)
 
     def pool(self, x: object) -> Tensor:

@@ -101,6 +101,8 @@ CURVES: dict[str, Explanation] = {
     "loss": Explanation("Loss", "nats a shape", "What training minimises."),
     "distortion": Explanation("Distortion", "nats a shape", "−log p(x|z)"),
     "rate": Explanation("Rate", "nats a shape", "KL( q(z|x) || p(z) )"),
+    "view_distortion": Explanation("Distortion of views", "nats a shape", "−log p(t(x)|z)"),
+    "view_rate": Explanation("Rate of views", "nats a shape", "KL( q(z|t(x)) || p(z) )"),
     "consistency": Explanation("Consistency", "nats a shape", "KL( q(z|t(x)) || q(z|x) )"),
     "chamfer": Explanation("Chamfer distance", "squared", "Both directions summed."),
 }
