@@ -16,9 +16,9 @@ import torch
 
 RESULTS = Path(__file__).parent / "results"
 VARIANTS = {
+    "CR-VAE": {},
     "VAE": {"consistency": 0.0, "views": 0},
     "VAE+Aug": {"consistency": 0.0, "views": 1},
-    "CR-VAE": {},
 }
 
 

@@ -32,7 +32,9 @@ def train(
         crvae3d.training.module.Diverged: the loss stayed non-finite.
     """
     out = Path(out)
-    first = int(os.environ.get("LOCAL_RANK", 0)) == 0  # Lightning starts the other processes of a training with this set
+    first = (
+        int(os.environ.get("LOCAL_RANK", 0)) == 0
+    )  # Lightning starts the other processes of a training with this set
     if resume:
         settings = Settings.read(out)
     elif first:

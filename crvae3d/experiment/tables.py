@@ -30,7 +30,7 @@ PRESETS: dict[str, tuple[dict[str, object], Training]] = {
 """`tiny`: seconds, for trying; `small`: minutes on two cores; `full`: the literature's size (FoldingNet)."""
 
 OBJECTIVES = ("elbo", "iwae")
-BETA = 0.02
+BETA = 0.005
 
 
 def _views(*transforms: CloudTransform) -> Callable[[int], CloudTransform]:
@@ -82,9 +82,9 @@ class Objective:
     objective: str = "elbo"
     samples: int | None = None
     beta: float | None = None
-    consistency: float = 0.1
+    consistency: float = 1.0
     views: int | None = None
-    transform: str = "tilt"
+    transform: str = "scale"
     divergence: str = "kl"
     stop_gradient: bool = False
     target: str = "view"
