@@ -70,22 +70,13 @@ def main() -> None:
     shared = {name: json.loads(value) for name, value in (pair.split("=") for pair in asked.set)}
     with ProcessPoolExecutor(asked.jobs) as pool:
         waiting = {
-            name: [
-                pool.submit(
-                    one,
-                    asked.dataset,
-                    asked.data,
-                    runs / f"{name}-{seed}",
-                    seed,
-                    shared | VARIANTS[name],
-                    asked.split,
-                    1,
-                )
-                for seed in range(asked.seeds)
-            ]
+            (name, seed): pool.submit(
+                one, asked.dataset, asked.data, runs / f"{name}-{seed}", seed, shared | VARIANTS[name], asked.split, 1
+            )
+            for seed in range(asked.seeds)
             for name in asked.variants
         }
-        figures = {name: [job.result() for job in jobs] for name, jobs in waiting.items()}
+        figures = {name: [waiting[name, seed].result() for seed in range(asked.seeds)] for name in asked.variants}
     from crvae3d.experiment.settings import provenance
 
     result = {
