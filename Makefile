@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 
 ifneq ($(filter command line environment,$(origin PYTHON)),)
-READY := $(shell $(PYTHON) -c "import crvae3d, pytest" 2>/dev/null && echo yes)
+READY := $(shell $(PYTHON) -c "import crvae3d, lightning, pytest, torch_geometric" 2>/dev/null && echo yes)
 endif
 
 ifeq ($(READY),yes)

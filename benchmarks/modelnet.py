@@ -30,6 +30,8 @@ def one(dataset: str, root: str, folder: Path, seed: int, options: dict, split: 
 
     torch.set_num_threads(threads)
     settings = Settings.of(dataset, root, seed=seed, **options)
+    if (folder / "settings.json").exists() and Settings.read(folder) != settings:
+        raise SystemExit(f"{folder} was trained with other settings: choose another --runs")
     if not (folder.exists() and is_finished(folder)):
         train(settings, folder, resume=(folder / "last.ckpt").exists(), overwrite=True, progress=False)
     figures = folder / f"figures_{split}.json"
@@ -81,6 +83,7 @@ def main() -> None:
 
     result = {
         "what": f"{asked.dataset}, {asked.split} split, preset small, seeds 0 to {asked.seeds - 1}",
+        "settings": {name: shared | VARIANTS[name] for name in asked.variants},
         "made_by": provenance(),
         "figures": {name: summary(each) for name, each in figures.items()},
     }

@@ -9,6 +9,10 @@ class InputError(ValueError):
     """The user's input cannot be used. The command line prints the message and exits with code 2."""
 
 
+class Diverged(RuntimeError):
+    """The loss or its gradient stayed non-finite. The command line prints the message and exits with code 1."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
     """Raise an `InputError` that names the valid choice nearest to `name`, and all of them."""
     known = list(known)

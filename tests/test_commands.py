@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,48 @@ def test_an_existing_run_is_refused_and_a_finished_one_resumes_to_itself(place, 
     assert (place / "cr" / "weights.safetensors").read_bytes() == before
 
 
+def test_a_mistake_costs_no_folder_and_no_run(place, tmp_path):
+    assert main(f"train shapes --consistency 0.1 --views 0 --out {tmp_path / 'new'}".split()) == 2
+    assert not (tmp_path / "new").exists()
+    weights = (place / "vae" / "weights.safetensors").read_bytes()
+    assert main(f"train {tmp_path / 'nowhere.npz'} --out {place / 'vae'} --overwrite".split()) == 2
+    assert (place / "vae" / "weights.safetensors").read_bytes() == weights
+
+
+def test_a_run_stopped_in_its_first_epoch_starts_again(place, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "settings.json").write_text((place / "cr" / "settings.json").read_text())
+    assert main(f"train --resume {run} --quiet".split()) == 0
+    assert (run / "weights.safetensors").read_bytes() == (place / "cr" / "weights.safetensors").read_bytes()
+
+
+def test_a_pair_is_judged_on_its_test_part_with_its_classes_by_name(place, tmp_path):
+    train, test = (crvae3d.load(place / "some.npz").train, crvae3d.load(place / "some.npz").test)
+    write_archive(tmp_path / "pair_train.npz", train)
+    order = np.argsort(np.array(test.class_names))[::-1]  # the same classes under other numbers
+    names = tuple(np.array(test.class_names)[order])
+    write_archive(tmp_path / "pair_test.npz", replace(test, labels=np.argsort(order)[test.labels], class_names=names))
+    figures = []
+    for data in (place / "some.npz", tmp_path / "pair.npz"):
+        output = tmp_path / "f.json"
+        command = (
+            f"evaluate {place / 'cr'} --train {data} --test {data} --json {output} --page {tmp_path / 'p.html'} --quiet"
+        )
+        assert main(command.split()) == 0
+        figures.append(json.loads(output.read_text()))
+    assert figures[0]["n_test"] == 48 and figures[0]["svm_accuracy"] == figures[1]["svm_accuracy"]
+
+
+def test_a_training_that_diverges_says_so(place, tmp_path, capsys):
+    command = (
+        f"train {place / 'some.npz'} --preset tiny --epochs 30 --learning-rate 1e30 --out {tmp_path / 'run'} --quiet"
+    )
+    assert main(command.split()) == 1
+    said = capsys.readouterr().err.strip()
+    assert "not finite" in said and "--learning-rate" in said and "\n" not in said
+
+
 MISTAKES = [
     ("train", "say what to train on"),
     ("train shapez --out {tmp}/x", "did you mean 'shapes'"),
@@ -153,6 +196,9 @@ MISTAKES = [
     ("train shapes --objective iwae --beta 0.1 --out {tmp}/x", "beta belongs to the objective elbo"),
     ("train shapes --epochs 0 --out {tmp}/x", "epochs must be positive"),
     ("train --resume {tmp}/nowhere", "no run in"),
+    ("train --resume {place}/cr --epochs 5", "keeps its settings: leave out epochs"),
+    ("train shapes --seed -1 --out {tmp}/x", "nought or more"),
+    ("evaluate {place}/cr --split validation --quiet --json {tmp}", "Is a directory"),
     ("train shapes --overwrite --out {place}/meshes", "not a run"),
     ("evaluate {tmp}/nowhere", "no run in"),
     ("evaluate {place}/cr --train {place}/some_train.npz", "come together"),

@@ -9,13 +9,13 @@ import torch
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.objectives import ELBO
 from crvae3d.datasets.clouds import Clouds
-from crvae3d.errors import InputError
+from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.tables import Objective
 from crvae3d.points.augment import Subset
 from crvae3d.points.models import PointModel
 from crvae3d.training.fit import fit
-from crvae3d.training.module import Diverged, seed_of
+from crvae3d.training.module import seed_of
 from crvae3d.training.settings import Training
 
 SMALL = PointModel(code_size=8, encoder_widths=(16, 32), output_points=36, decoder_width=16)

@@ -14,9 +14,10 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """list, check DATA, pack DATA -o FILE."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the named datasets")
-    check = actions.add_parser("check", help="read all of a dataset and say what is wrong with it")
-    pack = actions.add_parser("pack", help="write a dataset as one archive a split")
+    examples = [f"example:\n{line}" for line in __doc__.splitlines() if line.startswith("  crvae3d")]
+    listing = actions.add_parser("list", help="the named datasets", epilog=examples[0])
+    check = actions.add_parser("check", help="read all of a dataset and say what is wrong with it", epilog=examples[1])
+    pack = actions.add_parser("pack", help="write a dataset as one archive a split", epilog=examples[2])
     for action in (check, pack):
         action.add_argument("input", metavar="DATA", help="name, folder, archive or file")
         action.add_argument("--quiet", action="store_true", help="show no progress")

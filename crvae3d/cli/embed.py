@@ -14,7 +14,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, INPUT and where the codes go."""
-    parser.add_argument("run_folder", metavar="RUN", help="run folder, or owner/name on the Hugging Face hub")
+    parser.add_argument("run_folder", metavar="RUN", help="run folder")
     parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud or named dataset")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="codes.npz or codes.parquet")
     parser.add_argument("--data", metavar="PATH", help="where named datasets lie")

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from crvae3d.cli import data, demo, embed, evaluate, reconstruct, train
-from crvae3d.errors import InputError
+from crvae3d.errors import Diverged, InputError
 
 VERBS = {
     "train": train,
@@ -76,14 +76,25 @@ EPILOG = """a first session:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0; 1 for a training that diverged, 2 for input that cannot be used, 130 after Ctrl-C.
+    """
     parsed = parser().parse_args(arguments)
     try:
         VERBS[parsed.verb].run(parsed)
     except InputError as error:
-        print(f"crvae3d {parsed.verb}: {error}", file=sys.stderr)
-        return 2
+        return _say(parsed.verb, error, 2)
+    except OSError as error:
+        return _say(parsed.verb, f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+    except Diverged as error:
+        return _say(parsed.verb, error, 1)
     except KeyboardInterrupt:
-        print(f"crvae3d {parsed.verb}: stopped", file=sys.stderr)
-        return 130
+        return _say(parsed.verb, "stopped", 130)
     return 0
+
+
+def _say(verb: str, message: object, code: int) -> int:
+    print(f"crvae3d {verb}: {message}", file=sys.stderr)
+    return code

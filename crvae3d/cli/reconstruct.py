@@ -11,7 +11,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, INPUT and where the clouds go."""
-    parser.add_argument("run_folder", metavar="RUN", help="run folder, or owner/name on the Hugging Face hub")
+    parser.add_argument("run_folder", metavar="RUN", help="run folder")
     parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud or named dataset")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the clouds")
     parser.add_argument("--points", type=int, metavar="N", help="points to decode a shape (default: as trained)")

@@ -71,6 +71,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.dataset is None and arguments.resume is None:
         raise InputError("say what to train on: `crvae3d train modelnet10 --out runs/cr`, or --resume RUN to go on")
+    if arguments.resume is not None:
+        given = [name for name in ("dataset", "out", *OPTIONS) if getattr(arguments, name) is not None]
+        if given:
+            raise InputError(f"a resumed run keeps its settings: leave out {', '.join(given)}, or train a new run")
     from crvae3d.experiment.runs import train
     from crvae3d.experiment.settings import Settings
 

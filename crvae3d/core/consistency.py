@@ -76,7 +76,10 @@ class Consistent:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
 
     def __call__(self, model: VAE, x: object, progress: float = 1.0, generator: torch.Generator | None = None) -> Terms:
-        """The terms of a batch: those of x by their names, those of its views as `view_...`, and `consistency`."""
+        """The terms of a batch: those of x by their names, those of its views as `view_...`, and `consistency`.
+
+        The generator makes the views; the samples of the posteriors come from torch's global one.
+        """
         original = self.objective(model, x, progress=progress)
         if self.views == 0:
             return original

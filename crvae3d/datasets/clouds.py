@@ -83,6 +83,28 @@ class Clouds(torch.utils.data.Dataset):
         return f"{len(self):,} shapes of {self.points.shape[1]:,} points{classes}"
 
 
+def same_classes(train: Clouds, test: Clouds) -> tuple[Clouds, Clouds]:
+    """The same shapes with labels that mean the same classes in both; classes of either are known to both.
+
+    Raises:
+        InputError: one of them has no labels.
+    """
+    if train.labels is None or test.labels is None:
+        raise InputError(
+            "shapes to fit and to judge need labels: sub-folders named by class, or an archive with labels"
+        )
+    if train.class_names == test.class_names:
+        return train, test
+    names = tuple(sorted({*train.class_names, *test.class_names}))
+    place = {name: index for index, name in enumerate(names)}
+
+    def relabelled(clouds: Clouds) -> Clouds:
+        labels = np.array([place[clouds.class_names[label]] for label in clouds.labels])
+        return replace(clouds, labels=labels, class_names=names)
+
+    return relabelled(train), relabelled(test)
+
+
 def carve(train: Clouds, fraction: float = 0.1, seed: int = 0) -> tuple[Clouds, Clouds]:
     """Split `train` into a part to learn from and a validation part for every choice that is made.
 

@@ -77,7 +77,7 @@ def ingest_items(
     build_store(folder, lambda part: _fill(part, folder, items, name, settings, failures))
     splits = open_store(folder, name, source)
     if splits.failures and settings.progress:
-        _say(f"{name}: {len(splits.failures):,} of {len(items):,} files left out, see {folder / FAILURES}")
+        say(f"{name}: {len(splits.failures):,} of {len(items):,} files left out, see {folder / FAILURES}")
     return splits
 
 
@@ -128,7 +128,8 @@ def _read_all(items: Sequence[Item], name: str, settings: Ingest) -> Iterator[Ro
     )
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """One line on standard error."""
     from rich.console import Console
 
     Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

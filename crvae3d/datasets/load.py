@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crvae3d.datasets.archives import read_archive
-from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items
+from crvae3d.datasets.clouds import same_classes
+from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items, say
 from crvae3d.datasets.layout import Item
 from crvae3d.datasets.modelnet import load_modelnet
 from crvae3d.datasets.procedural import load_shapes
@@ -64,7 +65,11 @@ def load(
     if word in DATASETS:
         return DATASETS[word](word, None if root is None else Path(root), settings, download)
     if path.suffix.lower() == ".npz":
-        return _load_archive(path)
+        splits = _load_archive(path)
+        if splits.failures:
+            file, reason = splits.failures[0]
+            say(f"{path.name}: {len(splits.failures)} shapes left out, the first is {file}: {reason}")
+        return splits
     if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
         return ingest_folder(path, settings)
     if path.is_file():
@@ -100,4 +105,6 @@ def _load_archive(path: Path) -> Splits:
         raise InputError(f"{path} does not exist, nor does {parts[0].name} beside it")
     train, failures = read_archive(parts[0])
     test, failed = read_archive(parts[1]) if parts[1].is_file() else (None, ())
+    if test is not None and train.labels is not None and test.labels is not None:
+        train, test = same_classes(train, test)
     return Splits(train, test, path.stem, str(path.resolve()), failures + failed)

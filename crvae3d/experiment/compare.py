@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.clouds import Clouds, same_classes
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import LabelledShapes, evaluate_model
-from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.pretrained import VAE, best_device
 from crvae3d.experiment.runs import learn_from
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.experiment.tables import GAPS
@@ -47,7 +44,7 @@ def compare(
     Args:
         runs: run folders.
         train: labelled shapes to fit classifiers on; None for those of the first run's dataset.
-        test: labelled shapes to judge them by; None likewise.
+        test: labelled shapes to judge them by, their test part where they have one; None likewise.
         split: `test`; or `validation`, the part of train that no training has learnt from.
         root: where named datasets lie.
         seed: of validation parts and views.
@@ -65,13 +62,14 @@ def compare(
         )
     first = Settings.read(runs[0])
     train_shapes, test_shapes = _shapes(first, train, test, split, root, progress)
-    models = {run.name: VAE.from_pretrained(run) for run in runs}
+    models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
     figures = {}
-    for name, model in models.items():
-        untrained = VAE.build(model.settings, seed)
+    for run in runs:
+        name, model = run.name, models[run.name]
+        untrained = VAE.build(model.settings, Settings.read(run).training.seed)  # the weights that it began with
         shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
         figures[name] = evaluate_model(model, untrained, *shapes, GAPS, seed=seed, progress=progress, title=name)
-        figures[name] |= {"split": split if test is None else str(test), "run": str(name), "made_by": provenance()}
+        figures[name] |= {"split": split if test is None else str(test), "run": name, "made_by": provenance()}
     if figures_file is not None:
         Path(figures_file).parent.mkdir(parents=True, exist_ok=True)
         told = figures[runs[0].name] if len(runs) == 1 else figures
@@ -97,8 +95,8 @@ def _shapes(
     if split not in SPLITS:
         unknown("split", split, SPLITS)
     if train is not None:
-        pair = [load(data, root, progress=progress).train for data in (train, test)]
-        return _aligned(*pair)
+        known, asked = (load(data, root, progress=progress) for data in (train, test))
+        return tuple(_thinned(part) for part in same_classes(known.train, asked.test or asked.train))
     splits = load(settings.data, root or settings.root, progress=progress)
     if split == "validation":
         return tuple(_thinned(part) for part in learn_from(splits.train))
@@ -109,20 +107,6 @@ def _shapes(
 
 def _thinned(clouds: Clouds) -> Clouds:
     return clouds.first(min(POINTS, clouds.points.shape[1]))
-
-
-def _aligned(train: Clouds, test: Clouds) -> tuple[Clouds, Clouds]:
-    """The same with labels that mean the same classes in both."""
-    if train.labels is None or test.labels is None:
-        raise InputError("--train and --test need labels: sub-folders named by class, or an archive with labels")
-    names = tuple(sorted({*train.class_names, *test.class_names}))
-    place = {name: index for index, name in enumerate(names)}
-
-    def relabelled(clouds: Clouds) -> Clouds:
-        labels = np.array([place[clouds.class_names[label]] for label in clouds.labels])
-        return _thinned(replace(clouds, labels=labels, class_names=names))
-
-    return relabelled(train), relabelled(test)
 
 
 def print_table(figures: dict[str, dict[str, object]]) -> None:
@@ -154,6 +138,7 @@ SHOWN = (
     "untrained_accuracy_pooled",
     "occupancy_accuracy",
     "knn_accuracy",
+    "untrained_knn_accuracy",
     "chamfer",
     "consistency_gap",
     "active_units",

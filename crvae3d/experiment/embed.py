@@ -13,7 +13,7 @@ from crvae3d.datasets.load import load
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.errors import InputError
 from crvae3d.evaluation.codes import encode
-from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.pretrained import VAE, best_device
 
 FORMATS = (".npz", ".parquet")
 
@@ -36,7 +36,7 @@ def embed(
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
-    model = run if isinstance(run, VAE) else VAE.from_pretrained(run)
+    model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     splits = load(data, progress=progress, **loading)
     parts = [_columns(model, clouds, progress) for clouds in both(splits)]
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -98,13 +98,13 @@ def reconstruct(
 
     from crvae3d.viewers.figures import clouds_figure
 
-    model = run if isinstance(run, VAE) else VAE.from_pretrained(run)
+    model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     splits = load(data, progress=progress, **loading)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    files, rows, shown = [], [], []
+    files, rows, shown, taken = [], [], [], set()
     for name, original, decoded, own, distance in _reconstructed(model, splits, points):
-        files.append(output / f"{_file_name(name)}.ply")
+        files.append(output / f"{_file_name(name, taken)}.ply")
         trimesh.PointCloud(own).export(files[-1])
         rows.append((name, distance))
         if len(shown) < 12:
@@ -122,21 +122,21 @@ def _reconstructed(model: VAE, splits: Splits, points: int | None) -> Iterator[t
     """For each shape its name, itself, its reconstruction, that in its own units, and their chamfer distance."""
     from crvae3d.points.chamfer import chamfer_distance
 
+    device = next(model.parameters()).device
     for clouds in both(splits):
         for start in range(0, len(clouds), 64):
             rows = range(start, min(start + 64, len(clouds)))
-            batch = clouds.coordinates(list(rows))
+            batch = clouds.coordinates(list(rows)).to(device)
             decoded = model.decoder.decode(model.embed(batch), points)
-            distances = chamfer_distance(batch, decoded)
-            for row, original, made, distance in zip(rows, batch, decoded, distances, strict=True):
-                yield (
-                    str(clouds.ids[row]),
-                    original.numpy(),
-                    made.numpy(),
-                    clouds.own_units(made.numpy(), row),
-                    distance.item(),
-                )
+            found = batch.cpu().numpy(), decoded.cpu().numpy(), chamfer_distance(batch, decoded).tolist()
+            for row, original, made, distance in zip(rows, *found, strict=True):
+                yield str(clouds.ids[row]), original, made, clouds.own_units(made, row), distance
 
 
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name)
+def _file_name(name: str, taken: set[str]) -> str:
+    """A file name of its own for each shape, whatever its id."""
+    stem = re.sub(r"[^\w.-]+", "_", name)
+    tries = (stem, *(f"{stem}_{count}" for count in range(2, len(taken) + 3)))
+    found = next(candidate for candidate in tries if candidate not in taken)
+    taken.add(found)
+    return found

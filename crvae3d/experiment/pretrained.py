@@ -16,7 +16,7 @@ SETTINGS = "settings.json"
 
 
 class VAE(core.VAE):
-    """A VAE that can be written to a folder and read from one, here or on the Hugging Face hub.
+    """A VAE that can be written to a folder and read from one.
 
     Made by `VAE.build(settings)` or `VAE.from_pretrained(path)`; encoder, decoder and prior are those of `core.VAE`.
 
@@ -39,15 +39,13 @@ class VAE(core.VAE):
         """Read a model, in evaluation mode.
 
         Args:
-            path: a run folder, a folder that `save_pretrained` wrote, or `owner/name` on the Hugging Face hub.
+            path: a run folder, or a folder that `save_pretrained` wrote.
             device: where to put it.
 
         Raises:
             InputError: there is no model, or the weights do not fit the settings.
         """
         folder = Path(path)
-        if not folder.exists() and str(path).count("/") == 1 and not str(path).startswith("."):
-            folder = _download(str(path))
         for name in (SETTINGS, WEIGHTS):
             if not (folder / name).exists():
                 raise InputError(
@@ -62,25 +60,21 @@ class VAE(core.VAE):
         return model.to(device).eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write weights and settings into `folder`; settings that stand there already are kept."""
+        """Write weights and settings into `folder`; those of a run of the same model are kept.
+
+        Raises:
+            InputError: the folder holds another model.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / SETTINGS).exists():
+        if (folder / SETTINGS).exists():
+            if point_model(json.loads((folder / SETTINGS).read_text())["model"]) != self.settings:
+                raise InputError(f"{folder} holds a model of another kind: choose an empty folder")
+        else:
             (folder / SETTINGS).write_text(json.dumps({"model": asdict(self.settings)}, indent=2) + "\n")
         part = folder / f"{WEIGHTS}.part"
         safetensors.torch.save_file({name: value.contiguous() for name, value in self.state_dict().items()}, part)
         part.replace(folder / WEIGHTS)
-
-    def push_to_hub(self, repository: str) -> None:
-        """Upload weights and settings to `owner/name` on the Hugging Face hub, which is made where it is missing."""
-        import tempfile
-
-        from huggingface_hub import HfApi
-
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            HfApi().create_repo(repository, exist_ok=True)
-            HfApi().upload_folder(repo_id=repository, folder_path=folder)
 
 
 def point_model(described: dict[str, object]) -> PointModel:
@@ -93,10 +87,6 @@ def point_model(described: dict[str, object]) -> PointModel:
     return PointModel(**values)
 
 
-def _download(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=[WEIGHTS, SETTINGS]))
-    except Exception as error:
-        raise InputError(f"{repository} is neither a folder nor a model that the hub gives out: {error}") from None
+def best_device() -> torch.device:
+    """The accelerator where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -46,14 +46,11 @@ def write_report(
     report = Report(
         title="crvae3d: " + ", ".join(models),
         summary=(
-            f"Frozen codes of {test.describe()} that no model has learnt from ({first['split']}), "
+            f"Frozen codes of {test.describe()} ({first['split']}), "
             f"and {first['n_train']:,} shapes to fit classifiers on. The untrained encoder is the control to beat."
         ),
         models=reports,
-        controls={
-            name: {shown: first[key] for shown, key in rows.items() if first.get(key) is not None}
-            for name, rows in CONTROLS.items()
-        },
+        controls=_controls(figures),
         gallery=_gallery(models, test, seed),
         alarms=[f"{name}: {alarm}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
@@ -63,6 +60,20 @@ def write_report(
         settings={run.name: _settled(run) for run in runs},
     )
     return write_page(path, report)
+
+
+def _controls(figures: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+    """A column for each control; one a run where the runs began with different weights."""
+    columns = {}
+    for control, rows in CONTROLS.items():
+        of_runs = {
+            run: {shown: one[key] for shown, key in rows.items() if one.get(key) is not None}
+            for run, one in figures.items()
+        }
+        alike = len({tuple(column.items()) for column in of_runs.values()}) == 1
+        names = {run: control if alike else f"{control} of {run}" for run in of_runs}
+        columns |= {names[run]: column for run, column in of_runs.items() if column}
+    return columns
 
 
 def _model_report(run: Path, model: VAE, figures: Mapping[str, object], test: Clouds, seed: int) -> ModelReport:

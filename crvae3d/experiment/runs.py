@@ -1,10 +1,12 @@
 """A run: a folder with the settings of a training, its metrics and its weights."""
 
+import functools
 import os
 import shutil
 from pathlib import Path
 
 from crvae3d.datasets.clouds import Clouds, carve
+from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS
@@ -29,25 +31,25 @@ def train(
 
     Raises:
         InputError: `out` exists and neither resume nor overwrite is asked for, or there is nothing to resume.
-        crvae3d.training.module.Diverged: the loss stayed non-finite.
+        crvae3d.errors.Diverged: the loss stayed non-finite.
     """
     out = Path(out)
-    first = (
-        int(os.environ.get("LOCAL_RANK", 0)) == 0
-    )  # Lightning starts the other processes of a training with this set
-    if resume:
-        settings = Settings.read(out)
-    elif first:
-        _make_room(out, overwrite)
-    splits = load(settings.data, settings.root, progress=progress and first)
-    rest, validation = learn_from(splits.train)
-    if first and not resume:
-        settings.write(out)
-    from crvae3d.training.fit import fit
-
+    # Lightning starts the other processes of a training anew, with this variable set.
+    first = int(os.environ.get("LOCAL_RANK", 0)) == 0
+    settings = Settings.read(out) if resume else settings
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
     objective, thin = settings.objective.build(training.points), Subset(training.points)
-    save = lambda: model.save_pretrained(out)  # noqa: E731
+    splits = load(settings.data, settings.root, progress=progress and first)
+    rest, validation = learn_from(splits.train)
+    if first and rest.points.shape[1] < training.points:
+        say(f"{splits.name} has {rest.points.shape[1]} points a shape: all are taken, {training.points} were asked for")
+    if first and not resume:  # only now: a mistake in the settings or the data costs no folder
+        _make_room(out, overwrite)
+        settings.write(out)
+    from crvae3d.training.fit import CHECKPOINT, fit
+
+    resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
+    save = functools.partial(model.save_pretrained, out)
     fit(model, objective, rest, validation, thin, training, out, save, out.name, resume, progress)
     return model.eval()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from crvae3d.datasets.load import DATASETS
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.pretrained import SETTINGS, point_model
 from crvae3d.experiment.tables import Objective, model_settings, preset_of
@@ -55,6 +56,9 @@ class Settings:
             if not any(name in known for known in names):
                 unknown("setting", name, sorted(set().union(*names)))
         given = [{name: options[name] for name in options if name in known} for known in names]
+        if data not in DATASETS and (Path(data).exists() or len(Path(data).parts) > 1 or Path(data).suffix):
+            data = str(Path(data).expanduser().resolve())  # so that the run can be evaluated from any folder
+        root = None if root is None else str(Path(root).expanduser().resolve())
         return cls(data, root, *(replace(part, **mine) for part, mine in zip(parts, given, strict=True)))
 
     @classmethod
@@ -68,14 +72,12 @@ class Settings:
             raise InputError(
                 f"no run in {folder}: it has no {SETTINGS}; make one with `crvae3d train DATA --out {folder}`"
             )
-        found = json.loads((folder / SETTINGS).read_text())
-        return cls(
-            found["data"],
-            found["root"],
-            point_model(found["model"]),
-            Objective(**found["objective"]),
-            Training(**found["training"]),
-        )
+        try:
+            found = json.loads((folder / SETTINGS).read_text())
+            model, objective = point_model(found["model"]), Objective(**found["objective"])
+            return cls(found["data"], found["root"], model, objective, Training(**found["training"]))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(f"{folder / SETTINGS} is not the settings of a run ({error}); train it anew") from None
 
     def write(self, folder: Path) -> None:
         """Write them with the versions, the commit and the machine that they ran on."""
@@ -101,6 +103,8 @@ def provenance() -> dict[str, str]:
 def _commit() -> str:
     """The commit of the source tree that runs, `+` behind it where files have changed; empty for an installed package."""
     here = Path(__file__).parent
+    if not (here.parent.parent / ".git").exists():
+        return ""
     try:
         ask = {"capture_output": True, "text": True, "check": True, "cwd": here}
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()

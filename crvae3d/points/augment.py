@@ -45,7 +45,8 @@ class CloudTransform(BaseTransform):
         raise TypeError(f"{type(self).__name__} does not say how it warps: write `warp`")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in vars(self).items())})"
+        shown = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
 
 def _to_pyg(data: Data, points: Tensor, mask: Tensor | None) -> Data:
@@ -104,16 +105,18 @@ class Rotate(CloudTransform):
     """
 
     def __init__(self, degrees: float = 180.0, axis: str | Sequence[float] = "z") -> None:
+        named = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+        direction = named.get(axis) if isinstance(axis, str) else tuple(float(part) for part in axis)
+        if direction is None or len(direction) != 3 or not any(direction):
+            raise InputError(f"axis must be x, y, z or three numbers that are not all nought, got {axis!r}")
         self.degrees = degrees
         self.axis = axis
+        self._direction = direction
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
         from roma import rotvec_to_rotmat
 
-        named = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-        if isinstance(self.axis, str) and self.axis not in named:
-            raise InputError(f"axis must be x, y, z or three numbers, got {self.axis!r}")
-        axis = torch.nn.functional.normalize(torch.tensor(named.get(self.axis, self.axis)), dim=0).to(points)
+        axis = torch.nn.functional.normalize(torch.tensor(self._direction), dim=0).to(points)
         angle = uniform((len(points), 1), -1, 1, points, generator) * math.radians(self.degrees)
         return points @ rotvec_to_rotmat(angle * axis).mT, mask
 
@@ -210,7 +213,10 @@ class Crop(CloudTransform):
 
 
 class FromPyG(CloudTransform):
-    """Any PyG transform of `pos` as a t(x) of batches: shape by shape, seeded from the generator."""
+    """Any PyG transform of `pos` as a t(x) of batches: shape by shape, seeded from the generator.
+
+    `Compose` wraps those that it is given; alone, one is written `FromPyG(RandomFlip(0))`.
+    """
 
     def __init__(self, transform: BaseTransform) -> None:
         self.transform = transform
@@ -221,10 +227,12 @@ class FromPyG(CloudTransform):
         clouds = list(points) if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
         # PyG draws from the global generators of Python, NumPy and torch: lend them a seed, then put theirs back.
         states = random.getstate(), np.random.get_state()  # noqa: NPY002
-        with torch.random.fork_rng(devices=[]):
-            random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
-            out = [self.transform(Data(pos=cloud)).pos for cloud in clouds]
-        random.setstate(states[0]), np.random.set_state(states[1])
+        try:
+            with torch.random.fork_rng():
+                random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+                out = [self.transform(Data(pos=cloud)).pos for cloud in clouds]
+        finally:
+            random.setstate(states[0]), np.random.set_state(states[1])
         if len({len(cloud) for cloud in out}) == 1:
             return torch.stack(out), None
         return dense(out)

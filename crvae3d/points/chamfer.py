@@ -89,7 +89,9 @@ def _search_compiled(query: Tensor, points: Tensor) -> Tensor | None:
     for argument in arguments:
         torch._dynamo.maybe_mark_dynamic(argument, 0)
     try:
-        return _compiled()(*arguments)
+        # Every mode (training, no gradient, autocast) and every pair of sizes is compiled for itself: allow for them all.
+        with torch._dynamo.config.patch(recompile_limit=64):
+            return _compiled()(*arguments)
     except Exception:  # whatever the compiler dislikes here, the plain search can do
         _failed_on.add(query.device.type)
         return None

@@ -46,7 +46,7 @@ class PointModel:
 
     def build(self, seed: int = 0) -> VAE:
         """The model with fresh weights, which are a function of `seed` alone."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(seed)
             encoder = PointNet(self.code_size, self.encoder_widths, self.norm, self.input_transform)
             decoder = Folding(

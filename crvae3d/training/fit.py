@@ -82,7 +82,7 @@ def fit(
         raise InputError(f"nothing to resume in {folder}: it has no {CHECKPOINT}; train it anew with --overwrite")
     trainer = _trainer(training, folder, save, title, progress)
     fitted = Fitted(model, objective, thin, training)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.filterwarnings("ignore", module="lightning|torch.utils.data|torch.optim")
         batches = Batches(train, validation, training)
         try:
@@ -97,7 +97,7 @@ def _trainer(
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks = [MetricsFile(folder / METRICS), SaveWeights(save), last]
+    callbacks = [SaveWeights(save), MetricsFile(folder / METRICS), last]
     return lightning.Trainer(
         max_epochs=training.epochs,
         accelerator="auto",
@@ -110,4 +110,6 @@ def _trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        # On a GPU gathering and adding back would else depend on which thread comes first.
+        deterministic="warn" if torch.cuda.is_available() and training.devices == 1 else None,
     )

@@ -15,11 +15,8 @@ from torch import Tensor
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Terms
+from crvae3d.errors import Diverged
 from crvae3d.training.settings import Training
-
-
-class Diverged(RuntimeError):
-    """The loss or its gradient stayed non-finite."""
 
 
 class Fitted(lightning.LightningModule):

@@ -39,5 +39,9 @@ class Training:
         for name in ("epochs", "batch_size", "points", "learning_rate", "clip", "patience"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+        if self.points < 2:
+            raise InputError(f"points must be at least 2, got {self.points}: a view is half of them")
+        if self.seed < 0 or self.devices < 0:
+            raise InputError(f"seed and devices must be nought or more, got {self.seed} and {self.devices}")
         if self.precision not in PRECISIONS:
             unknown("precision", self.precision, PRECISIONS)

@@ -67,6 +67,7 @@ FIGURES: dict[str, Explanation] = {
     "untrained_accuracy_pooled": _accuracy(
         "Untrained encoder, pooled features", "The same on its features before the posterior."
     ),
+    "untrained_knn_accuracy": _accuracy("Untrained encoder, nearest neighbours", "The same by nearest neighbours."),
     "occupancy_accuracy": _accuracy(
         "Occupancy histogram", "The linear SVM on the principal components of an occupancy grid: no network at all."
     ),
