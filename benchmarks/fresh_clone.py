@@ -6,6 +6,7 @@
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -33,6 +34,8 @@ def main() -> None:
             seconds[target.replace(".venv/installed", "install")] = round(time.monotonic() - started, 1)
         figures = clone / "demo" / "figures.json"
         demo = json.loads(figures.read_text()) if figures.exists() else {}
+        if demo:  # kept to be looked at
+            shutil.copytree(clone / "demo", ROOT / "demo", dirs_exist_ok=True)
     kept = ("svm_accuracy", "svm_accuracy_pooled", "untrained_accuracy", "chamfer", "consistency_gap", "alarms")
     demo = {run: {name: one[name] for name in kept} for run, one in demo.items()}
     result = {"what": "fresh clone, empty home", "made_by": provenance(), "seconds": seconds, "demo": demo}
