@@ -1,6 +1,6 @@
 """What a newcomer meets: a fresh clone, an empty home folder, `make demo` and `make test`, timed.
 
-    python benchmarks/fresh_clone.py            writes results/fresh_clone.json
+python benchmarks/fresh_clone.py            writes results/fresh_clone.json
 """
 
 import argparse

@@ -137,3 +137,15 @@ def test_weights_travel_and_settings_are_checked(tmp_path):
         VAE.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="no model in"):
         VAE.from_pretrained(tmp_path / "nowhere")
+
+
+def test_one_thread_and_two_agree_to_rounding(tmp_path):
+    """Sums over threads differ in the last digits; the random numbers are the same."""
+    threads, weights = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            weights.append(train(tmp_path / str(count), epochs=2)[0].encoder.head.weight)
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from crvae3d.errors import InputError
+from crvae3d.evaluation.holdout import held_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,13 +116,5 @@ def carve(train: Clouds, fraction: float = 0.1, seed: int = 0) -> tuple[Clouds, 
     """
     if not 0 < fraction < 1:
         raise InputError(f"fraction must lie in (0, 1), got {fraction}; 0.1 carves a tenth")
-    draw = np.random.default_rng(seed)
-    groups = (
-        [np.arange(len(train))]
-        if train.labels is None
-        else [np.flatnonzero(train.labels == label) for label in np.unique(train.labels)]
-    )
-    taken = np.zeros(len(train), dtype=bool)
-    for group in groups:
-        taken[draw.permutation(group)[: round(fraction * len(group))]] = True
-    return train.select(np.flatnonzero(~taken)), train.select(np.flatnonzero(taken))
+    held = held_out(np.zeros(len(train)) if train.labels is None else train.labels, seed, fraction)
+    return train.select(np.flatnonzero(~held)), train.select(np.flatnonzero(held))

@@ -1,0 +1,58 @@
+"""A set of clouds: coordinates, selections, and the validation part that is carved from it."""
+
+import numpy as np
+import pytest
+import torch
+
+from crvae3d.datasets.clouds import Clouds, carve, same_classes
+from crvae3d.errors import InputError
+
+
+def labelled(shapes: int = 60, names: tuple[str, ...] = ("bed", "chair", "desk")) -> Clouds:
+    draw = np.random.default_rng(0)
+    points = draw.integers(-32767, 32768, (shapes, 20, 3)).astype(np.int16)
+    ids = np.array([f"shape_{index}" for index in range(shapes)])
+    frames = draw.normal(size=(shapes, 3)), draw.uniform(1, 9, shapes)
+    return Clouds(points, ids, 1 / 32767, np.arange(shapes) % len(names), names, *frames)
+
+
+def test_coordinates_are_stored_numbers_times_the_scale():
+    clouds = labelled()
+    expected = torch.from_numpy(clouds.points[[3, 5]].astype(np.float64) / 32767).float()
+    torch.testing.assert_close(clouds.coordinates([3, 5]), expected)
+    assert torch.equal(clouds[5], clouds.__getitems__([3, 5])[1]) and len(clouds) == 60
+
+
+def test_own_units_undo_the_normalisation():
+    clouds, row = labelled(), 7
+    original = clouds[row].numpy() * clouds.mesh_scale[row] + clouds.mesh_center[row]
+    np.testing.assert_allclose(clouds.own_units(clouds[row].numpy(), row), original)
+
+
+def test_carving_is_stratified_disjoint_and_the_same_every_time():
+    clouds = labelled()
+    rest, validation = carve(clouds, 0.1, seed=3)
+    assert sorted([*rest.ids, *validation.ids]) == sorted(clouds.ids)
+    assert np.bincount(validation.labels).tolist() == [2, 2, 2]
+    assert (carve(clouds, 0.1, seed=3)[1].ids == validation.ids).all()
+    assert set(carve(clouds, 0.1, seed=4)[1].ids) != set(validation.ids)
+    row = int(np.flatnonzero(clouds.ids == validation.ids[0])[0])
+    assert torch.equal(validation[0], clouds[row]) and validation.mesh_scale[0] == clouds.mesh_scale[row]
+    with pytest.raises(InputError, match="0.1 carves a tenth"):
+        carve(clouds, 1.5)
+
+
+def test_classes_are_matched_by_name():
+    train, test = labelled(), labelled(names=("desk", "bed"))
+    one, other = same_classes(train, test)
+    for before, after in ((train, one), (test, other)):
+        named = [before.class_names[label] for label in before.labels]
+        assert [after.class_names[label] for label in after.labels] == named
+    assert one.class_names == other.class_names == ("bed", "chair", "desk")
+
+
+def test_columns_of_another_length_are_refused():
+    with pytest.raises(InputError, match="one row a shape"):
+        Clouds(np.zeros((3, 4, 3)), np.array(["a", "b"]))
+    with pytest.raises(InputError, match="must have the shape"):
+        Clouds(np.zeros((3, 4)), np.array(["a", "b", "c"]))
