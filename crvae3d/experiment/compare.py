@@ -35,6 +35,7 @@ def compare(
     split: str = "test",
     root: str | Path | None = None,
     seed: int = 0,
+    points: int = POINTS,
     page: str | Path | None = None,
     figures_file: str | Path | None = None,
     progress: bool = True,
@@ -48,6 +49,7 @@ def compare(
         split: `test`; or `validation`, the part of train that no training has learnt from.
         root: where named datasets lie.
         seed: of validation parts and views.
+        points: of each shape, at most.
         page: an HTML file to write, or None.
         figures_file: a JSON file to write, or None: the figures of one run, or of several by name.
         progress: whether to show it.
@@ -61,7 +63,8 @@ def compare(
             f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}"
         )
     first = Settings.read(runs[0])
-    train_shapes, test_shapes = _shapes(first, train, test, split, root, progress)
+    found = _shapes(first, train, test, split, root, progress)
+    train_shapes, test_shapes = (part.first(min(points, part.points.shape[1])) for part in found)
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
     figures = {}
     for run in runs:
@@ -96,17 +99,13 @@ def _shapes(
         unknown("split", split, SPLITS)
     if train is not None:
         known, asked = (load(data, root, progress=progress) for data in (train, test))
-        return tuple(_thinned(part) for part in same_classes(known.train, asked.test or asked.train))
+        return same_classes(known.train, asked.train if asked.test is None else asked.test)
     splits = load(settings.data, root or settings.root, progress=progress)
     if split == "validation":
-        return tuple(_thinned(part) for part in learn_from(splits.train))
+        return learn_from(splits.train)
     if splits.test is None:
         raise InputError(f"{settings.data} has no test split: use --split validation, or name --train and --test")
-    return _thinned(splits.train), _thinned(splits.test)
-
-
-def _thinned(clouds: Clouds) -> Clouds:
-    return clouds.first(min(POINTS, clouds.points.shape[1]))
+    return splits.train, splits.test
 
 
 def print_table(figures: dict[str, dict[str, object]]) -> None:

@@ -9,7 +9,7 @@ from crvae3d.experiment.settings import Settings
 MODELS = {"VAE": {"consistency": 0.0}, "CR-VAE": {}}
 
 
-def demo(out: str | Path, epochs: int = 12, seed: int = 0, progress: bool = True) -> dict[str, dict[str, object]]:
+def demo(out: str | Path, epochs: int = 5, seed: int = 0, progress: bool = True) -> dict[str, dict[str, object]]:
     """Train what is not trained yet in `out`, compare, and write `out/page.html`.
 
     Returns:
@@ -20,4 +20,5 @@ def demo(out: str | Path, epochs: int = 12, seed: int = 0, progress: bool = True
         settings = Settings.of("shapes", epochs=epochs, seed=seed, **options)
         if not is_finished(out / name) or Settings.read(out / name) != settings:
             train(settings, out / name, overwrite=True, progress=progress)
-    return compare([out / name for name in MODELS], page=out / "page.html", figures_file=out / "figures.json")
+    runs = [out / name for name in MODELS]
+    return compare(runs, points=1024, page=out / "page.html", figures_file=out / "figures.json", progress=progress)
