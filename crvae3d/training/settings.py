@@ -18,7 +18,7 @@ class Training:
         learning_rate: of AdamW after its warm-up; it falls to nought along a cosine.
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
-        precision: a name in `PRECISIONS`; `bf16-mixed` doubles the speed on processors with AVX-512 BF16 or AMX.
+        precision: a name in `PRECISIONS`; `bf16-mixed` is fast on processors with AVX-512 BF16.
         seed: of the weights, the order of the shapes, the subsets, the views and the posterior's samples.
         devices: how many devices to train on; 0 for all that Lightning finds.
         patience: that many non-finite steps in a row stop the training.

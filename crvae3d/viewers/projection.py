@@ -3,7 +3,7 @@
 import numpy as np
 
 LIMIT = 2000
-"""Shapes on a map at most: t-SNE of so many takes about 7 seconds of one core."""
+"""Shapes on a map at most: t-SNE of so many takes some seconds of one core."""
 
 _COMPONENTS = 30
 _FEWEST = 10
