@@ -13,7 +13,7 @@ from crvae3d.errors import InputError
 from crvae3d.evaluation.alarms import alarms
 from crvae3d.evaluation.codes import Codes, encode
 from crvae3d.evaluation.consistency import consistency_gap, consistency_gaps, views
-from crvae3d.evaluation.evaluate import LABELLED, LabelledShapes, evaluate_model
+from crvae3d.evaluation.evaluate import CONTROLS, LABELLED, LabelledShapes, evaluate_controls, evaluate_model
 from crvae3d.evaluation.information import active_units, mean_rate, rate_per_dimension
 from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_chamfer
 from crvae3d.points import augment
@@ -227,17 +227,19 @@ def test_all_figures_of_a_perfect_model_beside_a_blind_one():
     train, test = labelled(300, 0), labelled(100, 1)
     transforms = {"move": moved, "none": augment.Identity()}
     blind = Toy(weight=0.0)
-    found = evaluate_model(Toy(), blind, train, test, transforms, progress=False)
+    found = evaluate_model(Toy(), train, test, transforms, progress=False)
+    controls = evaluate_controls(blind, train, test, progress=False)
     assert found.keys() == FIGURES and json.loads(json.dumps(found, allow_nan=False)) == found
     perfect = (
         "svm_accuracy",
         "svm_accuracy_pooled",
         "knn_accuracy",
         "knn_accuracy_pooled",
-        "untrained_accuracy_pooled",
     )
-    assert [found[name] for name in (*perfect, "occupancy_accuracy")] == [1.0] * 6
-    assert found["untrained_accuracy"] < 0.3 and found["untrained_knn_accuracy"] < 0.3
+    assert [found[name] for name in perfect] == [1.0] * 4
+    assert tuple(controls) == CONTROLS
+    assert controls["untrained_accuracy_pooled"] == controls["occupancy_accuracy"] == 1
+    assert controls["untrained_accuracy"] < 0.3 and controls["untrained_knn_accuracy"] < 0.3
     assert found["chamfer"] == pytest.approx(0, abs=1e-9) and found["alarms"] == []
     assert (found["active_units"], found["code_size"], found["n_train"], found["n_test"]) == (3, 3, 300, 100)
     assert found["consistency_gap_move"] == pytest.approx(0.5, rel=1e-4) and found["consistency_gap_none"] == 0
@@ -249,14 +251,14 @@ def test_all_figures_of_a_perfect_model_beside_a_blind_one():
 def test_without_labels_the_figures_that_need_them_are_none():
     train, test = labelled(40, 0), labelled(20, 1)
     for pair in ((train, LabelledShapes(test.points)), (LabelledShapes(train.points), test)):
-        found = evaluate_model(Toy(), Toy(), *pair, {}, progress=False)
+        found = evaluate_model(Toy(), *pair, {}, progress=False)
+        assert set(evaluate_controls(Toy(), *pair, progress=False).values()) == {None}
         assert {name for name, value in found.items() if value is None} == {*LABELLED, "consistency_gap"}
         assert found["active_units"] == 3 and found["chamfer"] < 1e-9
 
 
 def test_a_diverged_model_is_an_alarm_and_not_a_crash():
-    found = evaluate_model(Toy(float("nan")), Toy(), labelled(60, 0), labelled(20, 1), {"move": moved}, progress=False)
+    found = evaluate_model(Toy(float("nan")), labelled(60, 0), labelled(20, 1), {"move": moved}, progress=False)
     assert json.loads(json.dumps(found, allow_nan=False)) == found and "20 of 20 shapes" in found["alarms"][0]
     for name in ("svm_accuracy", "knn_accuracy", "rate", "chamfer", "consistency_gap", "consistency_gap_move"):
         assert found[name] is None, name
-    assert found["untrained_accuracy"] > 0.8

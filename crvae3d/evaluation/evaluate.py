@@ -1,4 +1,4 @@
-"""All figures of a model's frozen codes, beside the controls without which none of them means anything."""
+"""All figures of a model's frozen codes, and those of the controls without which none of them means anything."""
 
 import math
 from collections.abc import Mapping
@@ -24,9 +24,11 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 LABELLED = (
     *("svm_accuracy", "svm_cost", "svm_accuracy_pooled", "svm_cost_pooled", "knn_accuracy", "knn_accuracy_pooled"),
-    *("untrained_accuracy", "untrained_accuracy_pooled", "untrained_knn_accuracy", "occupancy_accuracy"),
 )
-"""The figures that need labels, and are None without."""
+"""The figures of a model that need labels, and are None without."""
+
+CONTROLS = ("untrained_accuracy", "untrained_accuracy_pooled", "untrained_knn_accuracy", "occupancy_accuracy")
+"""The figures of the controls, which are None without labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,6 @@ class LabelledShapes:
 
 def evaluate_model(
     model: nn.Module,
-    untrained_model: nn.Module,
     train: LabelledShapes,
     test: LabelledShapes,
     transforms: Mapping[str, Transform],
@@ -57,7 +58,6 @@ def evaluate_model(
 
     Args:
         model: what is judged.
-        untrained_model: the same architecture before any training, the control.
         train: what classifiers are fitted on, and choose their settings on.
         test: what is reported.
         transforms: those whose consistency gap is measured, by name.
@@ -77,7 +77,6 @@ def evaluate_model(
     if train.labels is not None and test.labels is not None:
         known = encode(model, train.points, batch_size, progress, f"{name}encoding train")
         figures |= _trained(known, codes, train.labels, test.labels, seed, progress, name)
-        figures |= _controls(untrained_model, train, test, seed, batch_size, progress)
     gaps = consistency_gaps(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
     figures |= _of_gaps(gaps)
     figures |= _of_codes(model, codes, test.points, seed, batch_size, progress, name)
@@ -96,21 +95,29 @@ def _trained(
     return figures
 
 
-def _controls(
-    untrained: nn.Module, train: LabelledShapes, test: LabelledShapes, seed: int, batch_size: int, progress: bool
+def evaluate_controls(
+    untrained_model: nn.Module,
+    train: LabelledShapes,
+    test: LabelledShapes,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: bool = True,
 ) -> Figures:
-    """What the same classifiers make of an untrained encoder, and of no network at all."""
-    known, codes = (encode(untrained, part.points, batch_size, progress, "untrained encoder") for part in (train, test))
+    """What the same classifiers make of an untrained encoder, and of no network at all: the figures `CONTROLS`.
+
+    Args:
+        untrained_model: the architecture of the models beside which the controls stand, before any training.
+        train, test, seed, batch_size, progress: as for `evaluate_model`.
+    """
+    if train.labels is None or test.labels is None:
+        return dict.fromkeys(CONTROLS)
+    parts = train.points, test.points
+    known, codes = (encode(untrained_model, part, batch_size, progress, "untrained encoder") for part in parts)
     ask = (train.labels, test.labels, seed, progress, "control: ")
     means, knn = _probes((known.means, codes.means), *ask)
     pooled, _ = _probes((known.pooled, codes.pooled), *ask)
-    occupancy, _ = _probes(occupancy_codes(train.points, test.points, seed=seed, progress=progress), *ask)
-    return {
-        "untrained_accuracy": means[0],
-        "untrained_accuracy_pooled": pooled[0],
-        "untrained_knn_accuracy": knn,
-        "occupancy_accuracy": occupancy[0],
-    }
+    occupancy, _ = _probes(occupancy_codes(*parts, seed=seed, progress=progress), *ask)
+    return dict(zip(CONTROLS, (means[0], pooled[0], knn, occupancy[0]), strict=True))
 
 
 def _probes(

@@ -7,7 +7,7 @@ from pathlib import Path
 from crvae3d.datasets.clouds import Clouds, same_classes
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
-from crvae3d.evaluation.evaluate import LabelledShapes, evaluate_model
+from crvae3d.evaluation.evaluate import Figures, LabelledShapes, evaluate_controls, evaluate_model
 from crvae3d.experiment.pretrained import VAE, best_device
 from crvae3d.experiment.runs import learn_from
 from crvae3d.experiment.settings import Settings, provenance
@@ -65,14 +65,19 @@ def compare(
     first = Settings.read(runs[0])
     found = _shapes(first, train, test, split, root, progress)
     train_shapes, test_shapes = (part.first(min(points, part.points.shape[1])) for part in found)
+    shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
+    controls: dict[tuple[object, int], Figures] = {}
     figures = {}
     for run in runs:
         name, model = run.name, models[run.name]
-        untrained = VAE.build(model.settings, Settings.read(run).training.seed)  # the weights that it began with
-        shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
-        figures[name] = evaluate_model(model, untrained, *shapes, GAPS, seed=seed, progress=progress, title=name)
-        figures[name] |= {"split": split if test is None else str(test), "run": name, "made_by": provenance()}
+        began_as = model.settings, Settings.read(run).training.seed  # the weights that it began with
+        if began_as not in controls:
+            untrained = VAE.build(*began_as).to(best_device())
+            controls[began_as] = evaluate_controls(untrained, *shapes, seed=seed, progress=progress)
+        figures[name] = evaluate_model(model, *shapes, GAPS, seed=seed, progress=progress, title=name)
+        figures[name] |= controls[began_as] | {"split": split if test is None else str(test), "run": name}
+        figures[name] |= {"made_by": provenance()}
     if figures_file is not None:
         Path(figures_file).parent.mkdir(parents=True, exist_ok=True)
         told = figures[runs[0].name] if len(runs) == 1 else figures

@@ -17,7 +17,7 @@ from torch import Tensor
 from crvae3d.typing import Indices, Mask, PerShape, Points
 
 BLOCK = 64  # points a block: the search finds the winning block first, then the winner in it
-COMPILE_FROM = 2**22  # pairs in a batch from which compiling, some seconds once, is worth its time
+COMPILE_FROM = 2**20  # pairs in a batch from which compiling, some seconds once, is worth its time
 PAIRS_AT_ONCE = 2**21  # pairs that the uncompiled search holds in memory: 8 MB a matrix
 _failed_on: set[str] = set()  # types of devices where compiling was tried in vain
 FAR = 1e9  # where padding stands: farther than anything, and its square is still finite
