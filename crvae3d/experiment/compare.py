@@ -1,7 +1,7 @@
 """Runs judged side by side on the same shapes: figures, a table, a page."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crvae3d.datasets.clouds import Clouds, same_classes
@@ -67,17 +67,9 @@ def compare(
     train_shapes, test_shapes = (part.first(min(points, part.points.shape[1])) for part in found)
     shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
-    controls: dict[tuple[object, int], Figures] = {}
-    figures = {}
-    for run in runs:
-        name, model = run.name, models[run.name]
-        began_as = model.settings, Settings.read(run).training.seed  # the weights that it began with
-        if began_as not in controls:
-            untrained = VAE.build(*began_as).to(best_device())
-            controls[began_as] = evaluate_controls(untrained, *shapes, seed=seed, progress=progress)
-        figures[name] = evaluate_model(model, *shapes, GAPS, seed=seed, progress=progress, title=name)
-        figures[name] |= controls[began_as] | {"split": split if test is None else str(test), "run": name}
-        figures[name] |= {"made_by": provenance()}
+    figures = _judged(runs, models, shapes, seed, progress)
+    for name, one in figures.items():
+        one |= {"split": split if test is None else str(test), "run": name, "made_by": provenance()}
     if figures_file is not None:
         Path(figures_file).parent.mkdir(parents=True, exist_ok=True)
         told = figures[runs[0].name] if len(runs) == 1 else figures
@@ -86,6 +78,23 @@ def compare(
         from crvae3d.experiment.report import write_report
 
         write_report(page, runs, models, figures, test_shapes, seed)
+    return figures
+
+
+def _judged(
+    runs: Sequence[Path], models: Mapping[str, VAE], shapes: Sequence[LabelledShapes], seed: int, progress: bool
+) -> dict[str, Figures]:
+    """The figures of each run beside its controls, which runs that began with the same weights share."""
+    controls: dict[tuple[object, int], Figures] = {}
+    figures = {}
+    for run in runs:
+        name, model = run.name, models[run.name]
+        began_as = model.settings, Settings.read(run).training.seed
+        if began_as not in controls:
+            untrained = VAE.build(*began_as).to(best_device())
+            controls[began_as] = evaluate_controls(untrained, *shapes, seed=seed, progress=progress)
+        found = evaluate_model(model, *shapes, GAPS, seed=seed, progress=progress, title=name)
+        figures[name] = found | controls[began_as]
     return figures
 
 
