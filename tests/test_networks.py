@@ -1,5 +1,7 @@
 """The laws of every encoder and decoder for clouds."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -9,7 +11,10 @@ from crvae3d.points.folding import TEMPLATES, Folding, plane, sphere
 from crvae3d.points.pointnet import NORMS, PointNet, _LinearMax
 from tests import references
 
-ENCODERS = [dict(norm=norm, input_transform=turn) for norm in NORMS for turn in (False, True)]
+ENCODERS = [
+    dict(norm=norm, input_transform=turn, head_widths=widths)
+    for norm, turn, widths in itertools.product(NORMS, (False, True), ((), (24, 16)))
+]
 
 
 def encoder_of(options) -> PointNet:

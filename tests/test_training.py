@@ -18,7 +18,7 @@ from crvae3d.training.fit import fit
 from crvae3d.training.module import seed_of
 from crvae3d.training.settings import Training
 
-SMALL = PointModel(code_size=8, encoder_widths=(16, 32), output_points=36, decoder_width=16)
+SMALL = PointModel(code_size=8, encoder_widths=(16, 32), head_widths=(16,), output_points=36, decoder_width=16)
 
 
 def clouds(shapes: int = 24, broken: tuple[int, ...] = ()) -> Clouds:

@@ -19,7 +19,7 @@ MODELS: dict[str, PointModel] = {
     "folding-mixture": PointModel(likelihood="mixture"),
 }
 
-TINY = dict(code_size=64, encoder_widths=(32, 64, 128), output_points=256, decoder_width=64)
+TINY = dict(code_size=64, encoder_widths=(32, 64, 128), head_widths=(128,), output_points=256, decoder_width=64)
 FULL = dict(code_size=512, encoder_widths=(64, 128, 256, 1024), output_points=2025, decoder_width=512)
 
 PRESETS: dict[str, tuple[dict[str, object], Training]] = {

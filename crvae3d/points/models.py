@@ -18,7 +18,8 @@ class PointModel:
     Args:
         code_size: D.
         encoder_widths: of PointNet's shared network; the last is the number of pooled features.
-        norm: after its layers: layer, batch or none.
+        head_widths: of PointNet's layers between the pooled features and the posterior.
+        norm: after PointNet's layers: layer, batch or none.
         input_transform: learn a 3 x 3 matrix applied to each cloud first.
         output_points: folded points a shape.
         decoder_width: of the hidden layers of each fold.
@@ -30,6 +31,7 @@ class PointModel:
 
     code_size: int = 512
     encoder_widths: tuple[int, ...] = (64, 128, 512)
+    head_widths: tuple[int, ...] = (512, 512)
     norm: str = "layer"
     input_transform: bool = False
     output_points: int = 484
@@ -48,7 +50,9 @@ class PointModel:
         """The model with fresh weights, which are a function of `seed` alone."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            encoder = PointNet(self.code_size, self.encoder_widths, self.norm, self.input_transform)
+            encoder = PointNet(
+                self.code_size, self.encoder_widths, self.norm, self.input_transform, head_widths=self.head_widths
+            )
             decoder = Folding(
                 self.code_size,
                 self.output_points,

@@ -20,9 +20,11 @@ class PointNet(nn.Module):
     Args:
         code_size: D.
         widths: of the shared network; the last is the number F of pooled features.
-        norm: after each shared layer but the last: a name in `NORMS`.
+        norm: after each shared layer but the last, of the pooled features and after each layer of the head: a name in
+            `NORMS`.
         input_transform: learn a 3 x 3 matrix that is applied to each cloud first (the paper's T-Net), identity at start.
         log_variance: of the posterior at the start of the training.
+        head_widths: of the layers between the pooled features and the posterior; none for a linear posterior.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class PointNet(nn.Module):
         norm: str = "layer",
         input_transform: bool = False,
         log_variance: float = -4.0,
+        head_widths: tuple[int, ...] = (512, 512),
     ) -> None:
         super().__init__()
         if norm not in NORMS:
@@ -39,7 +42,10 @@ class PointNet(nn.Module):
         self.code_size = code_size
         self.align = InputTransform(norm) if input_transform else None
         self.shared = SharedNetwork(widths, norm)
-        self.head = nn.Linear(widths[-1], 2 * code_size)
+        self.between = nn.Sequential()
+        if head_widths:
+            self.between = nn.Sequential(NORMS[norm](widths[-1]), layers(widths[-1], head_widths, norm))
+        self.head = nn.Linear((widths[-1], *head_widths)[-1], 2 * code_size)
         with torch.no_grad():
             self.head.weight[code_size:] *= 0.1
             self.head.bias[code_size:] = log_variance
@@ -50,15 +56,23 @@ class PointNet(nn.Module):
 
     def posterior(self, pooled: Tensor) -> DiagonalGaussian:
         """The posterior of each cloud from its pooled features (B, F)."""
-        mean, log_variance = self.head(pooled).float().chunk(2, dim=-1)
+        mean, log_variance = self.head(self.between(pooled)).float().chunk(2, dim=-1)
         return DiagonalGaussian(mean, log_variance)
 
     def pool(self, x: object) -> Tensor:
-        """The features before the posterior's layer, (B, F): the maximum over the points of each cloud."""
+        """The features before the head, (B, F): the maximum over the points of each cloud."""
         points, mask = dense(x)
         if self.align is not None:
             points = points @ self.align(points, mask)
         return self.shared(points, mask)
+
+
+def layers(size: int, widths: tuple[int, ...], norm: str) -> nn.Sequential:
+    """Linear layers from `size` numbers to widths[-1], each with its norm and a ReLU; nothing where there are no widths."""
+    found: list[nn.Module] = []
+    for before, width in zip((size, *widths), widths, strict=False):
+        found += [nn.Linear(before, width), NORMS[norm](width), nn.ReLU()]
+    return nn.Sequential(*found)
 
 
 class SharedNetwork(nn.Module):
@@ -67,10 +81,7 @@ class SharedNetwork(nn.Module):
     def __init__(self, widths: tuple[int, ...], norm: str) -> None:
         super().__init__()
         *hidden, last = widths
-        layers: list[nn.Module] = []
-        for before, width in zip((3, *hidden), hidden, strict=False):
-            layers += [nn.Linear(before, width), NORMS[norm](width), nn.ReLU()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = layers(3, tuple(hidden), norm)
         self.last = nn.Linear((3, *hidden)[-1], last)
 
     def forward(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
