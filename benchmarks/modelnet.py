@@ -22,9 +22,8 @@ VARIANTS = {
 }
 
 
-def one(dataset: str, root: str, folder: Path, seed: int, options: dict, split: str, threads: int) -> dict:
-    """Train a run, or go on with it, and evaluate it."""
-    from crvae3d.experiment.compare import evaluate
+def trained(dataset: str, root: str, folder: Path, seed: int, options: dict, threads: int) -> Path:
+    """Train a run, or go on with it."""
     from crvae3d.experiment.runs import is_finished, train
     from crvae3d.experiment.settings import Settings
 
@@ -34,11 +33,21 @@ def one(dataset: str, root: str, folder: Path, seed: int, options: dict, split: 
         raise SystemExit(f"{folder} was trained with other settings: choose another --runs")
     if not (folder.exists() and is_finished(folder)):
         train(settings, folder, resume=(folder / "last.ckpt").exists(), overwrite=True, progress=False)
-    figures = folder / f"figures_{split}.json"
+    print(folder.name, "trained", flush=True)
+    return folder
+
+
+def judged(folders: list[Path], root: str, split: str, threads: int) -> dict[str, dict]:
+    """Evaluate the runs of one seed, which share their controls."""
+    from crvae3d.experiment.compare import compare
+
+    torch.set_num_threads(threads)
+    figures = folders[0].parent / f"{'_'.join(folder.name for folder in folders)}_{split}.json"
     if not figures.exists():
-        evaluate(folder, split=split, root=root, figures_file=figures, progress=False)
-    print(folder.name, "done", flush=True)
-    return json.loads(figures.read_text())
+        compare(folders, split=split, root=root, figures_file=figures, progress=False)
+    print(*(folder.name for folder in folders), "judged", flush=True)
+    found = json.loads(figures.read_text())
+    return found if len(folders) > 1 else {folders[0].name: found}
 
 
 def summary(figures: list[dict]) -> dict:
@@ -70,15 +79,22 @@ def main() -> None:
     asked = parser.parse_args()
     runs = asked.runs or Path("runs") / asked.dataset
     shared = {name: json.loads(value) for name, value in (pair.split("=") for pair in asked.set)}
+    seeds = range(asked.seeds)
     with ProcessPoolExecutor(asked.jobs) as pool:
         waiting = {
             (name, seed): pool.submit(
-                one, asked.dataset, asked.data, runs / f"{name}-{seed}", seed, shared | VARIANTS[name], asked.split, 1
+                trained, asked.dataset, asked.data, runs / f"{name}-{seed}", seed, shared | VARIANTS[name], 1
             )
-            for seed in range(asked.seeds)
+            for seed in seeds
             for name in asked.variants
         }
-        figures = {name: [waiting[name, seed].result() for seed in range(asked.seeds)] for name in asked.variants}
+        folders = {key: run.result() for key, run in waiting.items()}
+        judging = [
+            pool.submit(judged, [folders[name, seed] for name in asked.variants], asked.data, asked.split, 1)
+            for seed in seeds
+        ]
+        found = [each.result() for each in judging]
+    figures = {name: [found[seed][f"{name}-{seed}"] for seed in seeds] for name in asked.variants}
     from crvae3d.experiment.settings import provenance
 
     result = {
