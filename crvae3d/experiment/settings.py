@@ -95,7 +95,7 @@ def provenance() -> dict[str, str]:
         **{name: version(name) for name in packages},
         "python": platform.python_version(),
         "commit": _commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv),
         "machine": machine,
     }
 
