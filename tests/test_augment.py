@@ -136,6 +136,17 @@ def test_subset_of_a_padded_shape_takes_no_padding():
     assert mask.sum(1).tolist() == [5, 20] and (points[mask] == 1).all()
 
 
+def test_faces_and_edges_go_with_the_points_that_they_join():
+    joined = {
+        "face": torch.tensor([[0], [1], [19]]),
+        "edge_index": torch.tensor([[0, 1], [19, 2]]),
+        "edge_attr": torch.ones(2),
+    }
+    mesh = Data(pos=torch.randn(20, 3), y=torch.tensor([3]), **joined)
+    assert set(augment.Subset(5)(mesh).keys()) == {"pos", "y"}
+    assert set(augment.Scale()(mesh).keys()) == {"pos", "y", *joined}
+
+
 def test_crop_takes_a_half_space_away_and_drop_takes_any_points():
     x = torch.randn(40, 500, 3)
     for transform, apart in ((augment.Crop(0.5), True), (augment.DropPoints(0.5), False)):
@@ -170,5 +181,5 @@ def test_impossible_arguments_are_refused():
 
 
 def test_ragged_moves_between_devices():
-    moved = Ragged(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool)).to(torch.device("cpu"))
-    assert isinstance(moved, Ragged) and moved.points.device.type == "cpu"
+    moved = Ragged(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool)).to(torch.device("meta"))
+    assert isinstance(moved, Ragged) and moved.points.is_meta and moved.mask.is_meta

@@ -73,7 +73,7 @@ def test_evaluate_compares_runs_beside_their_controls(place, capsys):
     shown = capsys.readouterr().out
     assert "Untrained encoder" in shown and "Chamfer" in shown
     html = page.read_text()
-    assert "untrained encoder" in html and "chair_500" in html and "cdn" not in html.split("<script")[0]
+    assert "untrained encoder" in html and "chair_500" in html
 
 
 def test_runs_that_began_alike_share_their_controls(place, monkeypatch):
@@ -126,6 +126,29 @@ def test_the_test_split_has_no_say_in_a_validation(place, tmp_path):
     assert main(command.split()) == 0
     found = json.loads((tmp_path / "f.json").read_text())
     assert (found["n_train"], found["n_test"], found["split"]) == (112, 16, "validation")
+
+
+def test_embed_takes_a_test_part_without_labels(place, tmp_path):
+    shapes = [clouds(split, 2, points=200, progress=False) for split in ("train", "test")]
+    write_archive(tmp_path / "x_train.npz", shapes[0])
+    write_archive(tmp_path / "x_test.npz", replace(shapes[1], labels=None, class_names=()))
+    assert main(f"embed {place / 'cr'} {tmp_path / 'x.npz'} -o {tmp_path / 'codes.npz'} --quiet".split()) == 0
+    with np.load(tmp_path / "codes.npz") as table:
+        first = len(shapes[0])
+        assert set(table["labels"][:first]) == set(shapes[0].class_names) and set(table["labels"][first:]) == {""}
+
+
+def test_a_view_is_half_of_the_points_that_there_are(place, tmp_path, monkeypatch):
+    from crvae3d.training import fit
+
+    asked = []
+    monkeypatch.setattr(
+        fit, "fit", lambda model, objective, *_: asked.append(objective.transform.transforms[-1].points)
+    )
+    train = f"train {place / 'some.npz'} --preset tiny --quiet --out {tmp_path / 'r'}"
+    for points in (200, 2048):  # the archive has 300
+        assert main([*train.split(), "--points", str(points), "--overwrite"]) == 0
+    assert asked == [100, 150]
 
 
 def test_embed_names_what_it_could_not_read(place, tmp_path):
@@ -221,6 +244,8 @@ MISTAKES = [
     ("train shapes --epochs 0 --out {tmp}/x", "epochs must be positive"),
     ("train --resume {tmp}/nowhere", "no run in"),
     ("train --resume {place}/cr --epochs 5", "keeps its settings: leave out epochs"),
+    ("train --resume {place}/cr --preset tiny --overwrite", "leave out preset, overwrite"),
+    ("train {place}/some.npz --beta 1 --objective iwae --out {tmp}/r", "beta belongs to the objective elbo"),
     ("train shapes --seed -1 --out {tmp}/x", "nought or more"),
     ("evaluate {place}/cr --split validation --quiet --json {tmp}", "Is a directory"),
     ("train shapes --overwrite --out {place}/meshes", "not a run"),

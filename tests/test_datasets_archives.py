@@ -61,6 +61,20 @@ def test_unusable_shapes_are_left_out_and_named(tmp_path):
     assert "finite" in failures[0].reason and "coincide" in failures[1].reason
 
 
+def test_clouds_of_integers_are_checked_too(tmp_path):
+    points = np.random.default_rng(0).integers(-50, 50, (4, 9, 3)).astype(np.int16)
+    points[2] = 7
+    path = archive(tmp_path / "x.npz", points=points, scale=0.01, ids=list("abcd"), labels=[0, 1, 2, 0])
+    clouds, failures = read_archive(path)
+    assert list(clouds.ids) == ["a", "b", "d"] and list(clouds.labels) == [0, 1, 0]
+    assert failures == (("c", "all of its points coincide"),)
+    for scale in (0.0, -0.01, np.nan, np.inf):
+        with pytest.raises(InputError, match="scale must be a positive number"):
+            read_archive(archive(tmp_path / "y.npz", points=points, scale=scale))
+    with pytest.raises(InputError, match="none of its 4 shapes"):
+        read_archive(archive(tmp_path / "y.npz", points=np.full_like(points, 3), scale=0.01))
+
+
 def test_labels_may_be_words_or_a_column(tmp_path):
     words, _ = read_archive(archive(tmp_path / "w.npz", points=RAW, labels=np.array(list("babab"))))
     column, _ = read_archive(archive(tmp_path / "c.npz", points=RAW, labels=np.array([[1], [0], [1], [0], [1]])))

@@ -42,6 +42,38 @@ def test_folder_archive_and_file(folder, tmp_path):
     assert len(archive.train) == 3 and archive.test is None and archive.store is None
 
 
+@pytest.mark.parametrize("form", ["folder", "archive", "named"])
+def test_what_is_left_out_is_counted_on_screen_and_named_in_a_report(folder, tmp_path, capsys, form):
+    points = np.random.default_rng(0).normal(size=(3, 9, 3))
+    points[1, 4] = np.nan
+    np.savez(tmp_path / "modelnet10_train.npz", points=points)
+    (folder / "box" / "train" / "box_1.ply").write_bytes(b"ply")
+    data = {"folder": folder, "archive": tmp_path / "modelnet10_train.npz", "named": "modelnet10"}[form]
+    splits = load(data, tmp_path, **QUIET | {"progress": True})
+    told = " ".join(capsys.readouterr().err.split())
+    ((file, reason),) = splits.failures
+    assert f"1 of {10 if form == 'folder' else 3} left out, the first is {file}: {reason}" in told
+    report = told.rpartition(" ")[2]
+    assert file in open(report).read() and str(tmp_path / "cache") in report
+    load(data, tmp_path, **QUIET)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_shape_beside_the_classes_of_its_split_is_left_out(folder):
+    (folder / "box" / "train" / "box_0.ply").rename(folder / "box_0.ply")
+    for split in ("train", "test"):
+        for label in ("box", "ball"):
+            (folder / label / split).rename(folder / f"{split}_{label}")
+        (folder / split).mkdir()
+        for label in ("box", "ball"):
+            (folder / f"{split}_{label}").rename(folder / split / label)
+    (folder / "box_0.ply").rename(folder / "train" / "box_0.ply")
+    (folder / "box").rmdir(), (folder / "ball").rmdir()
+    splits = load(folder, **QUIET)
+    assert len(splits.train) == 5 and splits.train.class_names == ("ball", "box")
+    assert [(file, "no label" in reason) for file, reason in splits.failures] == [("train/box_0.ply", True)]
+
+
 def test_packed_archives_load_under_the_name_they_were_given(folder, tmp_path):
     paths = pack(str(folder), tmp_path / "out" / "things.npz", points=100, progress=False)
     assert [path.name for path in paths] == ["things_train.npz", "things_test.npz"]

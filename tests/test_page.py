@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crvae3d.datasets.archives import write_archive
+from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import InputError
+from crvae3d.experiment.compare import compare
+from crvae3d.experiment.runs import train
+from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.page import write_page
 from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
 
@@ -182,6 +187,18 @@ def test_the_browser_reports_errors_and_requests(chromium, tmp_path):
     chromium.open(bad)
     assert any("oops" in problem for problem in chromium.problems())
     assert "http://127.0.0.1:9/x.png" in chromium.requests()
+
+
+def test_the_page_of_a_real_comparison_draws_without_errors_or_requests(chromium, tmp_path):
+    for split in ("train", "test"):
+        write_archive(tmp_path / f"some_{split}.npz", clouds(split, 4, points=300, progress=False))
+    run = tmp_path / "cr"
+    train(Settings.of(tmp_path / "some.npz", preset="tiny", epochs=2), run, progress=False)
+    compare([run], page=tmp_path / "page.html", progress=False)
+    chromium.open(tmp_path / "page.html")
+    assert chromium.problems() == [] and chromium.requests() == [(tmp_path / "page.html").as_uri()]
+    assert chromium.run("document.querySelectorAll('#shapes option').length") == 64  # every test shape
+    assert len(set(pictures(chromium))) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.tables import Objective
 from crvae3d.points.augment import Subset
 from crvae3d.points.models import PointModel
-from crvae3d.training.fit import fit
+from crvae3d.training.fit import check_devices, fit
 from crvae3d.training.module import seed_of
 from crvae3d.training.settings import Training
 
@@ -101,6 +101,14 @@ def test_nothing_to_resume_is_said(tmp_path):
         train(tmp_path, resume=True)
 
 
+def test_more_gpus_than_there_are_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_devices(1), check_devices(0)
+    with pytest.raises(InputError, match="there are 1 GPUs, 2 were asked for"):
+        check_devices(2)
+
+
 def test_mixed_precision_trains(tmp_path):
     train(tmp_path, epochs=2, precision="bf16-mixed")
     assert np.isfinite(float(rows(tmp_path)[-1]["train_loss"]))
@@ -114,10 +122,8 @@ def test_impossible_settings_are_refused(setting):
 
 def test_seeds_of_neighbouring_steps_have_nothing_in_common():
     seeds = {seed_of(run, step) for run in range(30) for step in range(30)}
-    assert (
-        len(seeds) == 900
-        and np.corrcoef([(seed_of(0, s), seed_of(0, s + 1)) for s in range(300)], rowvar=False)[0, 1] < 0.2
-    )
+    neighbours = [(seed_of(0, step), seed_of(0, step + 1)) for step in range(300)]
+    assert len(seeds) == 900 and abs(np.corrcoef(neighbours, rowvar=False)[0, 1]) < 0.2
 
 
 def test_weights_travel_and_settings_are_checked(tmp_path):

@@ -12,6 +12,7 @@ examples:
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture")
@@ -51,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The model and what it minimises."""
     group = parser.add_argument_group("model and objective")
-    group.add_argument("--model", choices=MODELS, default="folding")
-    group.add_argument("--preset", choices=PRESETS, default="small", help="tiny: seconds; small: minutes; full: GPU")
+    group.add_argument("--model", choices=MODELS, help="default: folding")
+    group.add_argument("--preset", choices=PRESETS, help="tiny: seconds; small: minutes (the default); full: GPU")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
     group.add_argument("--beta", type=float, help="weight of the rate")
@@ -72,7 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dataset is None and arguments.resume is None:
         raise InputError("say what to train on: `crvae3d train modelnet10 --out runs/cr`, or --resume RUN to go on")
     if arguments.resume is not None:
-        given = [name for name in ("dataset", "out", *OPTIONS) if getattr(arguments, name) is not None]
+        kept = ("dataset", "out", "model", "preset", *OPTIONS)
+        given = [name for name in kept if getattr(arguments, name) is not None] + ["overwrite"] * arguments.overwrite
         if given:
             raise InputError(f"a resumed run keeps its settings: leave out {', '.join(given)}, or train a new run")
     from crvae3d.experiment.runs import train
@@ -80,6 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.resume is not None:
         out, settings = arguments.resume, Settings.read(arguments.resume)
+        if arguments.data is not None:  # it may have moved
+            settings = replace(settings, root=str(Path(arguments.data).expanduser().resolve()))
     else:
         out, settings = arguments.out or Path("runs") / Path(arguments.dataset).stem, settings_of(arguments)
     train(settings, out, arguments.resume is not None, arguments.overwrite, progress=not arguments.quiet)
@@ -92,4 +96,5 @@ def settings_of(arguments: argparse.Namespace) -> object:
     from crvae3d.experiment.settings import Settings
 
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
-    return Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **given)
+    names = arguments.model or "folding", arguments.preset or "small"
+    return Settings.of(arguments.dataset, arguments.data, *names, **given)

@@ -21,6 +21,7 @@ from crvae3d.datasets.sampling import SCALE, frame, quantise
 from crvae3d.datasets.splits import Failure
 from crvae3d.errors import InputError
 
+COINCIDE = "all of its points coincide"
 _KEYS = ("points", "scale", "ids", "labels", "class_names", "mesh_center", "mesh_scale")
 
 
@@ -45,9 +46,16 @@ def read_archive(path: str | Path) -> tuple[Clouds, tuple[Failure, ...]]:
     if points.dtype.kind == "f":
         return _framed(path, points, columns, class_names)
     scale = float(arrays["scale"])
+    if not 0 < scale < np.inf:
+        raise InputError(f"{path}: scale must be a positive number, got {scale}; coordinates = points * scale")
     if np.abs(points, dtype=np.float32).max() * scale > 1.01:
         raise InputError(f"{path}: points * scale leave the unit sphere; store raw coordinates as floats instead")
-    return Clouds(points=points, scale=scale, class_names=class_names, **columns), ()
+    clouds = Clouds(points=points, scale=scale, class_names=class_names, **columns)
+    usable = (points != points[:, :1]).any(axis=(1, 2))
+    if usable.all():  # and the rows need not be copied
+        return clouds, ()
+    failures = _failures(path, ids, usable, np.full(count, COINCIDE))
+    return clouds.select(np.flatnonzero(usable)), failures
 
 
 def write_archive(path: str | Path, clouds: Clouds) -> None:
@@ -129,10 +137,8 @@ def _framed(
     finite = np.isfinite(points).all(axis=(1, 2))
     center, scale = frame(np.where(finite[:, None, None], points, 0).astype(np.float64))
     usable = finite & (scale > 0)
-    reasons = np.where(finite, "all of its points coincide", "its points are not all finite (NaN or infinite)")
-    failures = tuple(Failure(str(columns["ids"][row]), str(reasons[row])) for row in np.flatnonzero(~usable))
-    if not usable.any():
-        raise InputError(f"{path}: none of its {len(points)} shapes can be used ({failures[0].reason})")
+    reasons = np.where(finite, COINCIDE, "its points are not all finite (NaN or infinite)")
+    failures = _failures(path, columns["ids"], usable, reasons)
     kept = {key: None if column is None else column[usable] for key, column in columns.items()}
     points, center, scale = points[usable], center[usable], scale[usable]
     coordinates = ((points - center[:, None]) / scale[:, None, None]).astype(np.float32)
@@ -141,6 +147,14 @@ def _framed(
         scale = scale * kept["mesh_scale"]
     kept |= {"mesh_center": center, "mesh_scale": scale}
     return Clouds(points=coordinates, class_names=class_names, **kept), failures
+
+
+def _failures(path: Path, ids: np.ndarray, usable: np.ndarray, reasons: np.ndarray) -> tuple[Failure, ...]:
+    """The shapes that are left out, unless all are."""
+    failures = tuple(Failure(str(ids[row]), str(reasons[row])) for row in np.flatnonzero(~usable))
+    if not usable.any():
+        raise InputError(f"{path}: none of its {len(ids)} shapes can be used ({failures[0].reason})")
+    return failures
 
 
 def _repeated(ids: np.ndarray) -> str:

@@ -75,10 +75,7 @@ def ingest_items(
     drawn = f"{settings.points}|{settings.seed}|{settings.y_up}"
     folder = store_folder(name, [source, drawn, *stamps])
     build_store(folder, lambda part: _fill(part, folder, items, name, settings, failures))
-    splits = open_store(folder, name, source)
-    if splits.failures and settings.progress:
-        say(f"{name}: {len(splits.failures):,} of {len(items):,} files left out, see {folder / FAILURES}")
-    return splits
+    return open_store(folder, name, source)
 
 
 def _fill(

@@ -17,6 +17,9 @@ SPLITS = {"train": "train", "val": "train", "valid": "train", "validation": "tra
 """Folder names that mean a split. A validation part joins train: one is carved from there, with a fixed seed."""
 
 
+BESIDE = "it lies beside the class folders, so it has no label"
+
+
 @dataclass(frozen=True)
 class Item:
     """One file and what its place says: a name unique in the set, a label or None, `train` or `test`."""
@@ -30,7 +33,7 @@ class Item:
 def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
     """The items of a folder, and the files that lie beside its class folders and so have no label."""
     inside = [source for source in sources if "/" in source.name]
-    beside = [Failure(source.name, "it lies beside the class folders, so it has no label") for source in sources]
+    beside = [Failure(source.name, BESIDE) for source in sources]
     beside = [failure for failure in beside if "/" not in failure.file] if inside else []
     sources = inside or sources
     folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
@@ -41,6 +44,9 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
         split = SPLITS[parts[depth].lower()] if depth is not None else "train"
         rest = parts if depth is None else parts[1:] if depth == 0 else parts[:-1]
         items.append(Item(source, name, rest[0] if rest else None, split))
+    if any(item.label is not None for item in items):  # or inside a split's folder, beside those of its classes
+        beside += [Failure(item.source.name, BESIDE) for item in items if item.label is None]
+        items = [item for item in items if item.label is not None]
     return items, beside
 
 

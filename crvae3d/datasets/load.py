@@ -12,8 +12,8 @@ from crvae3d.datasets.modelnet import load_modelnet
 from crvae3d.datasets.procedural import load_shapes
 from crvae3d.datasets.readers import SUFFIXES
 from crvae3d.datasets.sources import Source
-from crvae3d.datasets.splits import Splits
-from crvae3d.datasets.store import cache_folder
+from crvae3d.datasets.splits import Splits, write_failures
+from crvae3d.datasets.store import FAILURES, cache_folder, store_folder
 from crvae3d.errors import InputError, unknown
 
 
@@ -61,15 +61,18 @@ def load(
         InputError: there is no such data, or nothing in it can be used.
     """
     settings = Ingest(points=points, seed=seed, jobs=jobs, progress=progress)
+    splits = _load(data, root, settings, download)
+    if splits.failures:
+        _report(splits, progress)
+    return splits
+
+
+def _load(data: str | Path, root: str | Path | None, settings: Ingest, download: bool) -> Splits:
     word, path = str(data), Path(data).expanduser()
     if word in DATASETS:
         return DATASETS[word](word, None if root is None else Path(root), settings, download)
     if path.suffix.lower() == ".npz":
-        splits = _load_archive(path)
-        if splits.failures:
-            file, reason = splits.failures[0]
-            say(f"{path.name}: {len(splits.failures)} shapes left out, the first is {file}: {reason}")
-        return splits
+        return _load_archive(path)
     if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
         return ingest_folder(path, settings)
     if path.is_file():
@@ -79,6 +82,23 @@ def load(
     if path.suffix or "/" in word:
         raise InputError(f"{path} does not exist; give a folder, a file or one of {', '.join(DATASETS)}")
     unknown("dataset, folder or file", word, DATASETS)
+
+
+def _report(splits: Splits, progress: bool) -> None:
+    """Count on screen what was left out; a report in the cache names it, which a store has already."""
+    folder, (file, reason) = splits.store, splits.failures[0]
+    told = ""
+    try:
+        if folder is None:
+            folder = store_folder(splits.name, [splits.source])
+            folder.mkdir(parents=True, exist_ok=True)
+            write_failures(folder / FAILURES, splits.failures)
+        told = f"; all reasons are in {folder / FAILURES}"
+    except OSError:  # an archive can be read where no cache can be written
+        pass
+    if progress:
+        found = len(splits.failures) + sum(len(part) for part in (splits.train, splits.test) if part is not None)
+        say(f"{splits.name}: {len(splits.failures):,} of {found:,} left out, the first is {file}: {reason}{told}")
 
 
 def data_folder(root: str | Path | None = None) -> Path:

@@ -32,13 +32,14 @@ def embed(
 
     Returns:
         `codes` (S, D) float32 posterior means, `deviations` (S, D), `ids` (S,); and where the shapes have labels
-        `labels` (S,) class names. Shapes come in the order train, test where there are both.
+        `labels` (S,) class names, empty for those of a part without. Shapes come in the order train, test where there are both.
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
     model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     splits = load(data, progress=progress, **loading)
-    parts = [_columns(model, clouds, progress) for clouds in both(splits)]
+    labelled = any(clouds.labels is not None for clouds in both(splits))
+    parts = [_columns(model, clouds, labelled, progress) for clouds in both(splits)]
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if output is not None:
         _write(Path(output), table)
@@ -51,11 +52,12 @@ def both(splits: Splits) -> list[Clouds]:
     return [part for part in (splits.train, splits.test) if part is not None]
 
 
-def _columns(model: VAE, clouds: Clouds, progress: bool) -> dict[str, np.ndarray]:
+def _columns(model: VAE, clouds: Clouds, labelled: bool, progress: bool) -> dict[str, np.ndarray]:
     codes = encode(model, clouds, progress=progress)
     columns = {"codes": codes.means, "deviations": codes.stddevs, "ids": clouds.ids}
-    if clouds.labels is not None:
-        columns["labels"] = np.asarray(clouds.class_names)[clouds.labels]
+    if labelled:
+        unknown = clouds.labels is None
+        columns["labels"] = np.full(len(clouds), "") if unknown else np.asarray(clouds.class_names)[clouds.labels]
     return columns
 
 

@@ -6,19 +6,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.evaluation.codes import encode
+from crvae3d.evaluation.reconstruction import reconstruct, reconstruction_chamfer
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.settings import Settings
-from crvae3d.points.chamfer import chamfer_distance
 from crvae3d.viewers.page import write_page
 from crvae3d.viewers.projection import choose, project
 from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
 
-GALLERY = 48
-GALLERY_POINTS = 1024
+GALLERY = 400
+GALLERY_POINTS = 512
 CONTROLS = {
     "untrained encoder": {
         "svm_accuracy": "untrained_accuracy",
@@ -54,6 +53,7 @@ def write_report(
         gallery=_gallery(models, test, seed),
         alarms=[f"{name}: {alarm}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
+            *([f"The gallery holds {GALLERY} of {len(test):,} shapes, of all classes alike."] * (len(test) > GALLERY)),
             "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training shapes.",
             "The last epoch is reported, not the best one.",
         ),
@@ -109,9 +109,8 @@ def _curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     }
 
 
-@torch.inference_mode()
 def _gallery(models: Mapping[str, VAE], test: Clouds, seed: int) -> Gallery:
-    """Some shapes of every class, beside their reconstructions."""
+    """Test shapes, of all classes alike where there are more than `GALLERY`, beside their reconstructions."""
     draw = np.random.default_rng(seed)
     order = draw.permutation(len(test))
     if test.labels is not None:  # one of each class in turn, so that few shapes still show them all
@@ -121,14 +120,13 @@ def _gallery(models: Mapping[str, VAE], test: Clouds, seed: int) -> Gallery:
             turn[members] = np.arange(len(members))
         order = order[np.lexsort((test.labels[order], turn[order]))]
     part = test.select(order[:GALLERY])
-    originals = part.coordinates()
-    decoded = {name: model.reconstruct(originals) for name, model in models.items()}
+    decoded = {name: reconstruct(model, part, progress=False) for name, model in models.items()}
     return Gallery(
         [str(name) for name in part.ids],
-        originals[:, :GALLERY_POINTS].numpy(),
+        part.coordinates()[:, :GALLERY_POINTS].numpy(),
         {name: clouds.numpy() for name, clouds in decoded.items()},
         _classes(part),
-        {name: chamfer_distance(originals, clouds).tolist() for name, clouds in decoded.items()},
+        {name: reconstruction_chamfer(clouds, part, progress=False).tolist() for name, clouds in decoded.items()},
     )
 
 

@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from crvae3d.datasets.clouds import Clouds, carve
@@ -23,7 +24,7 @@ def train(
     """Train a model on the training split, less the validation part that is carved from it.
 
     Args:
-        settings: all of them. With `resume`, those of the folder are taken instead.
+        settings: all of them. With `resume`, those of the folder are taken instead, but for a `root` that is given.
         out: the run folder: `settings.json`, `metrics.csv`, `weights.safetensors`, `tensorboard/`, `last.ckpt`.
         resume: go on where an interrupted run stopped.
         overwrite: delete what stands at `out`.
@@ -36,18 +37,20 @@ def train(
     out = Path(out)
     # Lightning starts the other processes of a training anew, with this variable set.
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
-    settings = Settings.read(out) if resume else settings
+    settings = replace(Settings.read(out), root=settings.root or Settings.read(out).root) if resume else settings
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
-    objective, thin = settings.objective.build(training.points), Subset(training.points)
     splits = load(settings.data, settings.root, progress=progress and first)
     rest, validation = learn_from(splits.train)
     if first and rest.points.shape[1] < training.points:
         say(f"{splits.name} has {rest.points.shape[1]} points a shape: all are taken, {training.points} were asked for")
+    points = min(training.points, rest.points.shape[1])
+    objective, thin = settings.objective.build(points), Subset(points)
+    from crvae3d.training.fit import CHECKPOINT, check_devices, fit
+
+    check_devices(training.devices)
     if first and not resume:  # only now: a mistake in the settings or the data costs no folder
         _make_room(out, overwrite)
         settings.write(out)
-    from crvae3d.training.fit import CHECKPOINT, fit
-
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
     fit(model, objective, rest, validation, thin, training, out, save, out.name, resume, progress)

@@ -101,13 +101,17 @@ def provenance() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit of the source tree that runs, `+` behind it where files have changed; empty for an installed package."""
-    here = Path(__file__).parent
-    if not (here.parent.parent / ".git").exists():
+    """The commit of the source tree that runs, `+` behind it where code has changed; empty for an installed package."""
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
         return ""
     try:
-        ask = {"capture_output": True, "text": True, "check": True, "cwd": here}
+        ask = {"capture_output": True, "text": True, "check": True, "cwd": root}
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()
-        return commit + ("+" if subprocess.run(["git", "diff", "HEAD", "--stat", "--", "."], **ask).stdout else "")
+        return commit + (
+            "+"
+            if subprocess.run(["git", "status", "--porcelain", "--", "crvae3d", "benchmarks/*.py"], **ask).stdout
+            else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -102,6 +102,7 @@ class Objective:
         for name in ("beta", "consistency"):
             if not (getattr(self, name) or 0) >= 0:
                 raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
+        self.build(points=2)  # refuses what does not go together, before any data is read
 
     def build(self, points: int) -> Consistent:
         """The objective for a training on `points` points a shape."""

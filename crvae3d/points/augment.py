@@ -55,8 +55,9 @@ def _to_pyg(data: Data, points: Tensor, mask: Tensor | None) -> Data:
     graphs = data.to_data_list() if isinstance(data, Batch) else [data.clone()]
     for graph, cloud in zip(graphs, clouds, strict=True):
         if len(cloud) != len(graph.pos):
-            for name in [name for name in graph.keys() if name != "pos" and graph.is_node_attr(name)]:
-                del graph[name]
+            gone = [name for name in graph.keys() if name in ("face", "edge_index") or graph.is_edge_attr(name)]
+            for name in [*gone, *(name for name in graph.keys() if name != "pos" and graph.is_node_attr(name))]:
+                graph.pop(name, None)
         graph.pos = cloud
     return Batch.from_data_list(graphs) if isinstance(data, Batch) else graphs[0]
 

@@ -92,6 +92,16 @@ def fit(
     return fitted
 
 
+def check_devices(devices: int) -> None:
+    """Refuse more GPUs than there are.
+
+    Raises:
+        InputError: there are fewer than `devices`.
+    """
+    if torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise InputError(f"there are {torch.cuda.device_count()} GPUs, {devices} were asked for; --devices 0 takes all")
+
+
 def _trainer(
     training: Training, folder: Path, save: Callable[[], None], title: str, progress: bool
 ) -> lightning.Trainer:
@@ -111,5 +121,7 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         # On a GPU gathering and adding back would else depend on which thread comes first.
-        deterministic="warn" if torch.cuda.is_available() and training.devices == 1 else None,
+        deterministic="warn"
+        if torch.cuda.is_available() and 1 in (training.devices, torch.cuda.device_count())
+        else None,
     )
