@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 
 ifneq ($(filter command line environment,$(origin PYTHON)),)
-READY := $(shell $(PYTHON) -c "import crvae3d, lightning, pytest, torch_geometric" 2>/dev/null && echo yes)
+ASK := import lightning, pytest, torch_geometric; from importlib.metadata import version; version('crvae3d')
+READY := $(shell $(PYTHON) -c "$(ASK)" 2>/dev/null && echo yes)
 endif
 
 ifeq ($(READY),yes)
@@ -13,10 +14,12 @@ RUN := $(PYTHON)
 INSTALLED :=
 else
 RUN := $(VENV)/bin/python
-INSTALLED := $(VENV)/installed
+INSTALLED := $(VENV)/installed-$(subst /,_,$(PYTHON))
 endif
 
-.PHONY: demo test test-slow lint clean
+.PHONY: install demo test test-slow lint clean
+
+install: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(RUN) -m crvae3d.cli demo
@@ -34,8 +37,9 @@ lint: $(INSTALLED)
 clean:
 	rm -rf $(VENV) demo
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed%: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'crvae3d needs Python 3.11 or newer: make PYTHON=python3.12 ...')"
+	test -e $@ || rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[test]"
 	touch $@

@@ -51,6 +51,7 @@ def test_a_run_says_what_made_it(place):
     assert settings["training"]["epochs"] == 2 and settings["model"]["code_size"] == 64
     assert settings["objective"]["consistency"] > 0
     assert {"torch", "commit", "command", "machine"} <= set(settings["made_by"])
+    assert settings["made_by"]["source"] == "some.npz"
     assert json.loads((place / "vae" / "settings.json").read_text())["objective"]["consistency"] == 0
     rows = list(csv.DictReader((place / "cr" / "metrics.csv").open()))
     assert len(rows) == 2 and "train_consistency" in rows[0] and "val_view_rate" in rows[0]
@@ -69,7 +70,7 @@ def test_evaluate_compares_runs_beside_their_controls(place, capsys):
         assert one["chamfer"] > 0 and one["n_test"] == 48 and one["n_train"] == 128 and 0 <= one["active_units"] <= 64
         gaps = [one[f"consistency_gap_{name}"] for name in tables.GAPS]
         assert one["consistency_gap"] == pytest.approx(np.mean(gaps)) and min(gaps) > 0
-        assert one["made_by"]["torch"] == torch.__version__
+        assert one["made_by"]["torch"] == torch.__version__ and one["source"] == "some.npz"
     shown = capsys.readouterr().out
     assert "Untrained encoder" in shown and "Chamfer" in shown
     html = page.read_text()

@@ -36,6 +36,11 @@ class Splits:
     failures: tuple[Failure, ...] = ()
     store: Path | None = None
 
+    @property
+    def form(self) -> str:
+        """`source` without the folders that it lies in: which release a number belongs to, on any machine."""
+        return Path(self.source).name
+
 
 def write_failures(path: Path, failures: Iterable[Failure]) -> None:
     """Write `failures` as CSV with the columns `file` and `reason`."""

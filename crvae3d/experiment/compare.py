@@ -63,13 +63,13 @@ def compare(
             f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}"
         )
     first = Settings.read(runs[0])
-    found = _shapes(first, train, test, split, root, progress)
+    *found, source = _shapes(first, train, test, split, root, progress)
     train_shapes, test_shapes = (part.first(min(points, part.points.shape[1])) for part in found)
     shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
     figures = _judged(runs, models, shapes, seed, progress)
     for name, one in figures.items():
-        one |= {"split": split if test is None else str(test), "run": name, "made_by": provenance()}
+        one |= {"split": split if test is None else str(test), "source": source, "run": name, "made_by": provenance()}
     if figures_file is not None:
         Path(figures_file).parent.mkdir(parents=True, exist_ok=True)
         told = figures[runs[0].name] if len(runs) == 1 else figures
@@ -105,21 +105,22 @@ def _shapes(
     split: str,
     root: str | Path | None,
     progress: bool,
-) -> tuple[Clouds, Clouds]:
-    """What classifiers are fitted on, and what they are judged by."""
+) -> tuple[Clouds, Clouds, str]:
+    """What classifiers are fitted on, what they are judged by, and which form of the data both come from."""
     if (train is None) != (test is None):
         raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
     if split not in SPLITS:
         unknown("split", split, SPLITS)
     if train is not None:
         known, asked = (load(data, root, progress=progress) for data in (train, test))
-        return same_classes(known.train, asked.train if asked.test is None else asked.test)
+        parts = same_classes(known.train, asked.train if asked.test is None else asked.test)
+        return *parts, f"{known.form}; {asked.form}"
     splits = load(settings.data, root or settings.root, progress=progress)
     if split == "validation":
-        return learn_from(splits.train)
+        return *learn_from(splits.train), splits.form
     if splits.test is None:
         raise InputError(f"{settings.data} has no test split: use --split validation, or name --train and --test")
-    return splits.train, splits.test
+    return splits.train, splits.test, splits.form
 
 
 def print_table(figures: dict[str, dict[str, object]]) -> None:

@@ -50,7 +50,7 @@ def train(
     check_devices(training.devices)
     if first and not resume:  # only now: a mistake in the settings or the data costs no folder
         _make_room(out, overwrite)
-        settings.write(out)
+        settings.write(out, source=splits.form)
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
     fit(model, objective, rest, validation, thin, training, out, save, out.name, resume, progress)

@@ -79,10 +79,12 @@ class Settings:
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{folder / SETTINGS} is not the settings of a run ({error}); train it anew") from None
 
-    def write(self, folder: Path) -> None:
-        """Write them with the versions, the commit and the machine that they ran on."""
+    def write(self, folder: Path, source: str = "") -> None:
+        """Write them with the form of the data, the versions, the commit and the machine that they ran on."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS).write_text(json.dumps(asdict(self) | {"made_by": provenance()}, indent=2) + "\n")
+        (folder / SETTINGS).write_text(
+            json.dumps(asdict(self) | {"made_by": {"source": source} | provenance()}, indent=2) + "\n"
+        )
 
 
 def provenance() -> dict[str, str]:
