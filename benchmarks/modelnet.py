@@ -66,6 +66,16 @@ def summary(figures: list[dict]) -> dict:
     }
 
 
+def run_made_by(folder: Path) -> dict[str, str]:
+    """What a run says of the code that trained it."""
+    return json.loads((folder / "settings.json").read_text())["made_by"]
+
+
+def commits(made_by: list[dict[str, str]]) -> list[str]:
+    """The commits of several results, each once."""
+    return sorted({one["commit"] for one in made_by})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="modelnet10")
@@ -101,6 +111,8 @@ def main() -> None:
         "what": f"{asked.dataset}, {asked.split} split, preset small, seeds 0 to {asked.seeds - 1}",
         "settings": {name: shared | VARIANTS[name] for name in asked.variants},
         "made_by": provenance(),
+        "trained_at": commits([run_made_by(folder) for folder in folders.values()]),
+        "judged_at": commits([one["made_by"] for each in found for one in each.values()]),
         "figures": {name: summary(each) for name, each in figures.items()},
     }
     target = RESULTS / f"{asked.dataset}_{asked.split}.json"
