@@ -2,7 +2,7 @@
 
     python benchmarks/supervised.py --data PATH            three seeds, two minutes each on one core; ModelNet10's official test
 
-Frozen codes of an unsupervised encoder of the same size can be expected to come near this figure, not to pass it.
+Frozen codes of an unsupervised encoder of the same size can be expected to come near this figure, not to pass it by much.
 Writes results/DATASET_supervised.json.
 """
 

@@ -53,7 +53,7 @@ def write_report(
         gallery=_gallery(models, test, seed),
         alarms=[f"{name}: {alarm}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
-            *([f"The gallery holds {GALLERY} of {len(test):,} shapes, of all classes alike."] * (len(test) > GALLERY)),
+            f"The gallery holds {min(GALLERY, len(test))} of {len(test):,} shapes, of all classes alike where it is not all.",
             "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training shapes.",
             "The last epoch is reported, not the best one.",
         ),

@@ -37,7 +37,9 @@ def train(
     out = Path(out)
     # Lightning starts the other processes of a training anew, with this variable set.
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
-    settings = replace(Settings.read(out), root=settings.root or Settings.read(out).root) if resume else settings
+    if resume:
+        kept = Settings.read(out)
+        settings = replace(kept, root=settings.root or kept.root)
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
     splits = load(settings.data, settings.root, progress=progress and first)
     rest, validation = learn_from(splits.train)

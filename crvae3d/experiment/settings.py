@@ -110,10 +110,7 @@ def _commit() -> str:
     try:
         ask = {"capture_output": True, "text": True, "check": True, "cwd": root}
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()
-        return commit + (
-            "+"
-            if subprocess.run(["git", "status", "--porcelain", "--", "crvae3d", "benchmarks/*.py"], **ask).stdout
-            else ""
-        )
+        changed = subprocess.run(["git", "status", "--porcelain", "--", "crvae3d", "benchmarks/*.py"], **ask).stdout
+        return commit + "+" * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return ""
