@@ -1,5 +1,7 @@
 """Slow definitions, written straight from the formulas, in double precision: what the fast code must equal."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,3 +28,58 @@ def fold(fold: torch.nn.Module, codes: Tensor, points: Tensor) -> Tensor:
     weight = torch.cat([fold.of_code.weight, fold.of_point.weight], dim=1)
     both = torch.cat([codes[:, None].expand(-1, points.shape[1], -1), points], dim=-1)
     return fold.rest(torch.nn.functional.linear(both, weight, fold.of_code.bias))
+
+
+class PlainPointNet(torch.nn.Module):
+    """PointNet as it is published, with the weights of one of ours: every point of every layer, then a dense maximum."""
+
+    def __init__(self, encoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.code_size = encoder, encoder.code_size
+
+    def forward(self, points: Tensor) -> torch.distributions.Distribution:
+        return self.encoder.posterior(self.pool(points))
+
+    def pool(self, points: Tensor) -> Tensor:
+        return (
+            self.encoder.shared.last(self.encoder.shared.layers(points.flatten(0, 1)))
+            .unflatten(0, points.shape[:2])
+            .max(1)
+            .values
+        )
+
+
+class PlainFolding(torch.nn.Module):
+    """FoldingNet's decoder as it is published, with the weights of one of ours, judged by the plain chamfer distance."""
+
+    def __init__(self, decoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, codes: Tensor) -> "PlainChamfer":
+        points = self.decoder.grid.expand(len(codes), -1, -1)
+        for one in self.decoder.folds:
+            points = fold(one, codes, points)
+        return PlainChamfer(points.float(), self.decoder.log_scale.exp())
+
+
+class PlainChamfer:
+    """The chamfer likelihood with all distances in one matrix and gradients through it."""
+
+    def __init__(self, centres: Tensor, scale: Tensor) -> None:
+        self.centres, self.scale = centres, scale
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        energy = points.shape[1] * chamfer_cdist(points, self.centres) / (4 * self.scale.square())
+        return -energy - 3 * points.shape[1] * (self.scale * math.sqrt(2 * math.pi)).log()
+
+
+def chamfer_cdist(a: Tensor, b: Tensor) -> Tensor:
+    """The chamfer distance as it is mostly written."""
+    squared = torch.cdist(a, b).square()
+    return squared.amin(2).mean(1) + squared.amin(1).mean(1)
+
+
+def plain(model: torch.nn.Module) -> torch.nn.Module:
+    """The straightforward form of a `VAE` with a PointNet and a folding decoder: the same weights, every trick undone."""
+    return type(model)(PlainPointNet(model.encoder), PlainFolding(model.decoder), model.prior)

@@ -5,10 +5,12 @@ import itertools
 import pytest
 import torch
 
+from crvae3d.core.objectives import ELBO
 from crvae3d.errors import InputError
-from crvae3d.points.batch import dense, ragged
+from crvae3d.points.batch import BLOCK, dense, ragged
 from crvae3d.points.folding import TEMPLATES, Folding, plane, sphere
-from crvae3d.points.pointnet import NORMS, PointNet, _LinearMax
+from crvae3d.points.models import PointModel
+from crvae3d.points.pointnet import NORMS, PointNet, SharedNetwork, largest
 from tests import references
 
 ENCODERS = [
@@ -62,14 +64,87 @@ def test_input_transform_starts_as_the_identity():
     assert torch.equal(encoder.align(points), torch.eye(3).expand(2, 3, 3))
 
 
-def test_maximum_of_a_linear_layer_equals_its_plain_definition():
-    x, weight, bias = (torch.randn(*s, requires_grad=True) for s in ((3, 40, 8), (16, 8), (16,)))
-    plain = torch.nn.functional.linear(x, weight, bias).amax(1)
-    fast = _LinearMax.apply(x, weight, bias)
+NETWORKS = [(norm, masked) for norm in NORMS for masked in (False, True)]
+
+
+@pytest.mark.parametrize(("norm", "masked"), NETWORKS)
+@pytest.mark.parametrize("block", [2**20, 300], ids=["one-block", "parts-of-a-cloud"])
+def test_differentiating_winners_alone_equals_the_plain_definition(norm, masked, block, monkeypatch):
+    monkeypatch.setitem(BLOCK, "cpu", block)
+    network = SharedNetwork((8, 16, 12), norm)
+    points = torch.randn(5, 96, 3, requires_grad=True)
+    mask = torch.rand(5, 96) < 0.7 if masked else None
+    inputs = (points, *network.parameters())
+    there = torch.ones(5, 96, dtype=torch.bool) if mask is None else mask
+    packed = network.last(network.layers(points[there]))
+    clouds = packed.split(there.sum(1).tolist())
+    plain = torch.stack([cloud.max(0).values for cloud in clouds])
+    fast = network(points, mask)
     torch.testing.assert_close(fast, plain)
     seed = torch.randn_like(plain)
-    for mine, theirs in zip(*(torch.autograd.grad(y, (x, weight, bias), seed) for y in (fast, plain)), strict=True):
-        torch.testing.assert_close(mine, theirs)
+    for mine, theirs in zip(*(torch.autograd.grad(y, inputs, seed) for y in (fast, plain)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_largest_equals_torchs_own_maximum():
+    features = torch.randn(3, 128, 7)
+    value, winner = largest(features)
+    expected = features.max(1)
+    assert torch.equal(value, expected.values) and torch.equal(winner, expected.indices)
+    assert largest(torch.full((2, 64, 3), torch.nan))[1].max() < 64  # an index that can be looked up
+
+
+def test_mixed_precision_reaches_the_gradient_of_every_weight():
+    """Weights that autocast keeps in its cache while no gradient is wanted would have none afterwards."""
+    model = PointModel(code_size=8, encoder_widths=(8, 16, 32), head_widths=(16,), output_points=49, decoder_width=16)
+    model = model.build()
+    x = torch.randn(4, 64, 3)
+
+    def gradients(enabled: bool) -> list[torch.Tensor]:
+        model.zero_grad()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = ELBO()(model, x).loss
+        loss.backward()
+        return [weight.grad for weight in model.parameters()]
+
+    names = dict(model.named_parameters())
+    for name, mixed, full in zip(names, gradients(True), gradients(False), strict=True):
+        assert torch.nn.functional.cosine_similarity(mixed.flatten(), full.flatten(), dim=0) > 0.9, name
+
+
+@pytest.mark.parametrize("block", [2**20, 500, 100], ids=["one-block", "shapes", "parts-of-a-shape"])
+def test_a_fold_in_blocks_equals_the_published_one(block, monkeypatch):
+    monkeypatch.setitem(BLOCK, "cpu", block)
+    decoder = Folding(4, points=25, width=16)
+    fold = decoder.folds[1]
+    codes, points = torch.randn(3, 4, requires_grad=True), torch.randn(3, 25, 3, requires_grad=True)
+    inputs = (codes, points, *fold.parameters())
+    mine, theirs = fold(codes, points), references.fold(fold, codes, points)
+    torch.testing.assert_close(mine, theirs)
+    seed = torch.randn_like(mine)
+    for fast, slow in zip(*(torch.autograd.grad(y, inputs, seed) for y in (mine, theirs)), strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(fold(codes, points), mine)
+
+
+def test_a_step_equals_that_of_the_straightforward_implementation():
+    model = PointModel(
+        code_size=16, encoder_widths=(16, 32, 64), head_widths=(32,), output_points=100, decoder_width=32
+    )
+    model = model.build()
+    x = torch.rand(4, 160, 3) - 0.5
+    found = []
+    for form in (model, references.plain(model)):
+        model.zero_grad()
+        torch.manual_seed(0)
+        loss = ELBO()(form, x).loss
+        loss.backward()
+        found.append((loss, [weight.grad for weight in model.parameters()]))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=0)
+    for name, mine, theirs in zip(dict(model.named_parameters()), found[0][1], found[1][1], strict=True):
+        assert (mine - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6, name
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -86,12 +161,6 @@ class TestEveryTemplate:
         points = TEMPLATES[template](200)
         assert torch.equal(points, TEMPLATES[template](200))
         assert torch.pdist(points).min() > 1e-3
-
-
-def test_a_split_fold_equals_the_published_one():
-    decoder = Folding(4, points=25, width=16)
-    codes, points = torch.randn(3, 4), torch.randn(3, 25, 2)
-    torch.testing.assert_close(decoder.folds[0](codes, points), references.fold(decoder.folds[0], codes, points))
 
 
 def test_templates_are_what_they_are_called():

@@ -4,7 +4,7 @@ Everything that takes a batch takes a dense tensor (B, N, 3), a `Ragged`, a list
 of PyTorch Geometric. This is the one place where they become tensors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,3 +73,22 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
 def like(points: Tensor, mask: Tensor | None) -> Tensor | Ragged:
     """The batch that `dense` took apart."""
     return points if mask is None else Ragged(points, mask)
+
+
+BLOCK = {"cpu": 2**20}
+"""Numbers that a layer's output of one block has: what the caches of a CPU hold, so that its next layer finds it there."""
+_BLOCK_ELSEWHERE = 2**26
+
+
+def blocks(points: Tensor, width: int) -> Iterator[tuple[slice, slice]]:
+    """Cut a batch (B, N, ...) into parts of which `width` numbers a point fill one block at most.
+
+    Yields:
+        A slice of shapes and a slice of points: several whole shapes, or a part of one.
+    """
+    rows = max(1, BLOCK.get(points.device.type, _BLOCK_ELSEWHERE) // width)
+    batch, size = points.shape[:2]
+    shapes, part = max(1, rows // size), min(rows, size)
+    for start in range(0, batch, shapes):
+        for first in range(0, size, part):
+            yield slice(start, min(start + shapes, batch)), slice(first, min(first + part, size))

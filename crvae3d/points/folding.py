@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from crvae3d.errors import InputError, unknown
+from crvae3d.points.batch import blocks
 from crvae3d.points.likelihoods import LIKELIHOODS, FoldedPoints
 
 
@@ -101,4 +103,63 @@ class Fold(nn.Module):
         self.rest = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
 
     def forward(self, codes: Tensor, points: Tensor) -> Tensor:
-        return self.rest(self.of_point(points) + self.of_code(codes)[:, None])
+        """`rest(of_point(points) + of_code(codes)[:, None])`, block by block."""
+        second, last = self.rest[1], self.rest[3]
+        code = self.of_code(codes)
+        layers = self.of_point.weight, second.weight, second.bias, last.weight, last.bias
+        return _Fold.apply(code, points.to(code), *layers)
+
+
+def back_through_relu(grad: Tensor, out: Tensor) -> Tensor:
+    """The gradient before a ReLU of which `out` came out, in the place of the gradient after it."""
+    return torch.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=grad)
+
+
+def first_layer(code: Tensor, points: Tensor, weight: Tensor) -> Tensor:
+    """relu(points W + code), as rows: (B, W), (B, M, in) and (in, W) to (B M, W)."""
+    hidden = (points.flatten(0, 1) @ weight).unflatten(0, points.shape[:2])
+    return hidden.add_(code[:, None]).relu_().flatten(0, 1)
+
+
+class _Fold(torch.autograd.Function):
+    """A fold after the code's part. All of its layers work on one block while it is in the cache.
+
+    The second hidden layer is kept for the backward; the first, two or three products a number, is made again.
+    """
+
+    @staticmethod
+    def forward(ctx: object, code: Tensor, points: Tensor, *layers: Tensor) -> Tensor:
+        """code (B, W), points (B, M, in), and weight, weight, bias, weight, bias: to (B, M, 3)."""
+        of_point, second, second_bias, last, last_bias = (layer.to(code.dtype) for layer in layers)
+        hidden = code.new_empty(*points.shape[:2], len(second)) if any(ctx.needs_input_grad) else None
+        folded = code.new_empty(*points.shape[:2], 3)
+        for block in blocks(points, len(second)):
+            rows = first_layer(code[block[0]], points[block], of_point.T)
+            kept = None if hidden is None else hidden[block].flatten(0, 1)
+            rows = torch.mm(rows, second.T, out=kept).add_(second_bias).relu_()
+            torch.addmm(last_bias, rows, last.T, out=folded[block].flatten(0, 1))
+        ctx.save_for_backward(code, points, of_point, second, last, hidden)
+        return folded
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
+        code, points, of_point, second, last, hidden = ctx.saved_tensors
+        of_code, of_points = torch.zeros_like(code, dtype=torch.float32), None
+        if ctx.needs_input_grad[1]:
+            of_points, by_point = torch.empty_like(points), of_point.T.contiguous().T  # a layout with a fast product
+        layers = of_point, second, second[:, 0], last, last[:, 0]
+        of_layers = [torch.zeros_like(layer, dtype=torch.float32) for layer in layers]
+        grad = grad.contiguous()
+        for block in blocks(points, len(second)):
+            rows, before = points[block].flatten(0, 1), first_layer(code[block[0]], points[block], of_point.T)
+            after, above = hidden[block].flatten(0, 1), grad[block].flatten(0, 1)
+            middle = back_through_relu(above @ last, after)
+            below = back_through_relu(middle @ second, before)
+            parts = (rows.T @ below).T, middle.T @ before, middle.sum(0), above.T @ after, above.sum(0)
+            for total, part in zip(of_layers, parts, strict=True):
+                total += part
+            of_code[block[0]] += below.unflatten(0, points[block].shape[:2]).sum(1)
+            if of_points is not None:
+                torch.mm(below, by_point, out=of_points[block].flatten(0, 1))
+        return of_code, of_points, *of_layers

@@ -4,12 +4,16 @@ Qi, Su, Mo and Guibas, PointNet, CVPR 2017. The maximum makes the code invariant
 left out before the network, so that it reaches neither the maximum nor a batch norm's statistics.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from crvae3d.core.posteriors import DiagonalGaussian
 from crvae3d.errors import unknown
-from crvae3d.points.batch import dense
+from crvae3d.points.batch import blocks, dense
 
 NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": lambda width: nn.Identity()}
 
@@ -85,34 +89,94 @@ class SharedNetwork(nn.Module):
         self.last = nn.Linear((3, *hidden)[-1], last)
 
     def forward(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
-        if mask is None:
-            features = self.layers(points.flatten(0, 1)).unflatten(0, points.shape[:2])
-            return _LinearMax.apply(features, self.last.weight, self.last.bias)
+        """`last(layers(points)).amax(1)`, of the points that exist.
+
+        Which point wins a feature is found without gradient. Winners, a few points of each cloud, go through the layers
+        once more, and they alone are differentiated: the gradient reaches no other point.
+        """
+        if self.training and any(isinstance(layer, nn.BatchNorm1d) for layer in self.layers):
+            return self._of_all(points, mask)  # its statistics are those of all points, and so is its gradient
+        with without_gradient(points.device.type):
+            value, winner = self._winners(points, mask)
+        if not torch.is_grad_enabled():
+            return value + self.last.bias
+        first = points.shape[1] * torch.arange(len(points), device=points.device)[:, None]
+        rows, place = (winner + first).unique(return_inverse=True)
+        won = self.layers(points.flatten(0, 1).index_select(0, rows))
+        return _LinearAtWinners.apply(won, place, value, self.last.weight, self.last.bias)
+
+    def _of_all(self, points: Tensor, mask: Tensor | None) -> Tensor:
+        mask = torch.ones_like(points[..., 0], dtype=torch.bool) if mask is None else mask
         packed = self.last(self.layers(points[mask]))
         padded = packed.new_full((*mask.shape, packed.shape[-1]), -torch.inf)
         return padded.masked_scatter(mask[..., None], packed).amax(1)
 
+    def _winners(self, points: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each cloud's largest features before the bias (B, F), and the points (B, F) that have them."""
+        found: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        for shapes, part in blocks(points, self.last.out_features):
+            block = points[shapes, part]
+            features = nn.functional.linear(self.layers(block.flatten(0, 1)), self.last.weight)
+            features = features.unflatten(0, block.shape[:2])
+            if mask is not None:
+                features = features.masked_fill(~mask[shapes, part, None], -torch.inf)
+            value, winner = largest(features)
+            found.setdefault(shapes.start, []).append((value, winner + part.start))
+        best = [_best(*map(torch.stack, zip(*parts, strict=True))) for parts in found.values()]
+        return tuple(map(torch.cat, zip(*best, strict=True)))
 
-class _LinearMax(torch.autograd.Function):
-    """`linear(x).max over points`. Its gradient reaches one point a feature, so the backward needs no dense product."""
+
+@contextmanager
+def without_gradient(device: str) -> Iterator[None]:
+    """No gradients, nor the weights that autocast would keep in its cache without theirs for whoever comes next."""
+    mixed = {"enabled": torch.is_autocast_enabled(device), "dtype": torch.get_autocast_dtype(device)}
+    with torch.no_grad(), torch.autocast(device, **mixed, cache_enabled=False):
+        yield
+
+
+def largest(features: Tensor, group: int = 32) -> tuple[Tensor, Tensor]:
+    """`features.max(1)` of (B, N, F), values and indices: first of groups of points, which is what a CPU does fast."""
+    groups, rest = divmod(features.shape[1], group)
+    if groups < 2 or rest:
+        return features.max(1)
+    value, winner = features.unflatten(1, (groups, group)).amax(2).max(1)
+    inside = torch.arange(group, device=features.device)[:, None]
+    same = features.gather(1, inside + group * winner[:, None]) == value[:, None]
+    first = torch.where(same, inside.to(value), group - 1).amin(1)  # in the features' type: a fast minimum
+    return value, first.long() + group * winner
+
+
+def _best(values: Tensor, winners: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the parts (P, B, F) of the same clouds the largest values, and their winners."""
+    if len(values) == 1:
+        return values[0], winners[0]
+    value, part = values.max(0)
+    return value, winners.gather(0, part[None])[0]
+
+
+class _LinearAtWinners(torch.autograd.Function):
+    """`linear(features)[place]` of one row a shape and feature, whose value is known already.
+
+    Args:
+        features: (R, C) of the rows that win something.
+        place: (B, F) the row that wins feature f of shape b.
+        value: (B, F) what it has there, before the bias.
+    """
 
     @staticmethod
-    def forward(ctx: object, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        value, winner = nn.functional.linear(x, weight).max(dim=1)
-        ctx.save_for_backward(x, weight, winner)
+    def forward(ctx: object, features: Tensor, place: Tensor, value: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(features, place, weight)
         return value + bias
 
     @staticmethod
-    def backward(ctx: object, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, weight, winner = ctx.saved_tensors
-        grad = grad.to(x.dtype)
-        batch, size, width = x.shape
-        rows = (winner + size * torch.arange(batch, device=x.device)[:, None]).flatten()
-        winners = x.reshape(-1, width)[rows].view(*winner.shape, width)
-        grad_weight = torch.einsum("bf,bfc->fc", grad, winners)
-        grad_x = torch.zeros_like(x).view(-1, width)
-        grad_x.index_add_(0, rows, (grad[..., None] * weight.to(x.dtype)).view(-1, width))
-        return grad_x.view_as(x), grad_weight.to(weight.dtype), grad.sum(0)
+    @once_differentiable
+    def backward(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, place, weight = ctx.saved_tensors
+        column = torch.arange(len(weight), device=grad.device).expand_as(place)
+        where = torch.stack([place.flatten(), column.flatten()])
+        size = len(features), len(weight)
+        sparse = torch.sparse_coo_tensor(where, grad.flatten().float(), size, check_invariants=False)
+        return sparse @ weight, None, None, sparse.t() @ features.float(), grad.sum(0)
 
 
 class InputTransform(nn.Module):
