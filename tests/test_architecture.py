@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "crvae3d"
 LAYERS = [
-    {"errors", "typing"},
+    {"errors", "typing", "allocator"},
     {"core"},
     {"points"},
     {"training", "evaluation"},

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crvae3d.allocator import kept_memory
 from crvae3d.errors import InputError
 
 Shapes = Tensor | np.ndarray | torch.utils.data.Dataset
@@ -24,7 +25,7 @@ def frozen(model: nn.Module) -> Iterator[torch.device]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), kept_memory():
             yield next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     finally:
         for module, mode in modes:

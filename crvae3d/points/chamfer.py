@@ -16,9 +16,10 @@ from torch import Tensor
 
 from crvae3d.typing import Indices, Mask, PerShape, Points
 
-BLOCK = 64  # points a block: the search finds the winning block first, then the winner in it
+BLOCK = 64  # points a block: the compiled search finds the winning block first, then the winner in it
 COMPILE_FROM = 2**20  # pairs in a batch from which compiling, some seconds once, is worth its time
-PAIRS_AT_ONCE = 2**21  # pairs that the uncompiled search holds in memory: 8 MB a matrix
+PAIRS_AT_ONCE = 2**18  # pairs that the uncompiled search holds in memory: 1 MB a matrix
+GROUP = 16  # points a group of the uncompiled search
 _failed_on: set[str] = set()  # types of devices where compiling was tried in vain
 FAR = 1e9  # where padding stands: farther than anything, and its square is still finite
 
@@ -70,22 +71,38 @@ def nearest(query: Points, points: Points, mask: Mask | None = None) -> Indices:
 
 
 def _search_in_chunks(query: Tensor, points: Tensor) -> Tensor:
-    """Plain search, with a bounded number of pairs in memory at once."""
-    rows = max(1, PAIRS_AT_ONCE // (len(query) * points.shape[1]))
-    coordinates = points[:, None].unbind(-1)
+    """Plain search, with a bounded number of pairs in memory at once.
+
+    The nearest of every `groups`-th point is found first: its minimum runs along the rows of memory, an arg-min does not.
+    """
+    groups = -(-points.shape[1] // GROUP)
+    x, y, z = _padded(points, groups * GROUP)[:, None].unbind(2)
+    rows = max(1, PAIRS_AT_ONCE // (len(query) * groups * GROUP))
+    within = groups * torch.arange(GROUP, device=query.device)
 
     def search(part: Tensor) -> Tensor:
-        squares = [(q[..., None] - p).square_() for q, p in zip(part.unbind(-1), coordinates, strict=True)]
-        return squares[0].add_(squares[1]).add_(squares[2]).argmin(-1)
+        difference = part[..., 0, None] - x
+        squared = difference.square()
+        for axis, coordinates in ((1, y), (2, z)):
+            torch.sub(part[..., axis, None], coordinates, out=difference)
+            squared.addcmul_(difference, difference)
+        winner = squared.unflatten(-1, (GROUP, groups)).amin(-2).argmin(-1)
+        inside = squared.gather(-1, winner[..., None] + within).argmin(-1)
+        return inside * groups + winner
 
     return torch.cat([search(part) for part in query.split(rows, dim=1)], dim=1)
+
+
+def _padded(points: Tensor, size: int) -> Tensor:
+    """Coordinates (B, 3, size) of points (B, M, 3), the added ones far away."""
+    return torch.nn.functional.pad(points.mT, (0, size - points.shape[1]), value=FAR)
 
 
 def _search_compiled(query: Tensor, points: Tensor) -> Tensor | None:
     """The search in blocks, fused by the compiler so that no distance is written to memory; None where it fails."""
     blocks = -(-points.shape[1] // BLOCK)
-    padded = torch.nn.functional.pad(points.mT, (0, blocks * BLOCK - points.shape[1]), value=FAR)
-    arguments = (query.mT.contiguous(), padded.reshape(len(points), 3, blocks, BLOCK))
+    padded = _padded(points, blocks * BLOCK).reshape(len(points), 3, blocks, BLOCK)
+    arguments = (query.mT.contiguous(), padded)
     for argument in arguments:
         torch._dynamo.maybe_mark_dynamic(argument, 0)
     try:

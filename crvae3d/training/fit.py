@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from crvae3d.allocator import kept_memory
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.model import VAE
 from crvae3d.errors import InputError
@@ -82,7 +83,7 @@ def fit(
         raise InputError(f"nothing to resume in {folder}: it has no {CHECKPOINT}; train it anew with --overwrite")
     trainer = _trainer(training, folder, save, title, progress)
     fitted = Fitted(model, objective, thin, training)
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    with warnings.catch_warnings(), torch.random.fork_rng(), kept_memory():
         warnings.filterwarnings("ignore", module="lightning|torch.utils.data|torch.optim")
         batches = Batches(train, validation, training)
         try:

@@ -52,11 +52,15 @@ class Fitted(lightning.LightningModule):
         )
         return terms
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave a step out whose gradient is not finite: without gradients the optimiser changes nothing."""
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        if torch.nn.utils.get_total_norm(gradients).isfinite():
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the gradient; leave a step out whose gradient is not finite: without one the optimiser changes nothing."""
+        weights = [p for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in weights])
+        if norm.isfinite():
             self.skipped_in_a_row = 0
+            torch.nn.utils.clip_grads_with_norm_(weights, gradient_clip_val, norm)
             return
         self.skipped += 1
         self.skipped_in_a_row += 1
@@ -88,7 +92,9 @@ class Fitted(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         settings = self.training_settings
-        optimizer = torch.optim.AdamW(self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        # With half precision a fused optimiser unscales the gradients itself, after they were clipped.
+        options = {"weight_decay": settings.weight_decay, "fused": settings.precision != "16-mixed"}
+        optimizer = torch.optim.AdamW(self.parameters(), settings.learning_rate, **options)
         steps, warm_up = self.steps, min(100, max(1, self.steps // 10))
 
         def factor(step: int) -> float:
