@@ -1,10 +1,12 @@
 """A set of clouds: coordinates, selections, and the validation part that is carved from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from crvae3d.datasets.clouds import Clouds, carve, same_classes
+from crvae3d.datasets.clouds import Clouds, Rows, carve, same_classes
 from crvae3d.errors import InputError
 
 
@@ -21,6 +23,24 @@ def test_coordinates_are_stored_numbers_times_the_scale():
     expected = torch.from_numpy(clouds.points[[3, 5]].astype(np.float64) / 32767).float()
     torch.testing.assert_close(clouds.coordinates([3, 5]), expected)
     assert torch.equal(clouds[5], clouds.__getitems__([3, 5])[1]) and len(clouds) == 60
+
+
+def test_a_choice_from_disk_copies_nothing_and_holds_the_same(tmp_path):
+    whole = labelled()
+    np.save(tmp_path / "points.npy", whole.points)
+    on_disk = replace(whole, points=np.load(tmp_path / "points.npy", mmap_mode="r"))
+    mask = np.arange(60) % 3 == 0
+    for choose in (
+        lambda clouds: clouds.select(mask),
+        lambda clouds: clouds.select(mask).select(np.array([4, 1])),
+        lambda clouds: clouds.select(mask).first(7),
+    ):
+        lazy, copied = choose(on_disk), choose(whole)
+        assert isinstance(lazy.points, Rows) and isinstance(lazy.points.array, np.memmap)
+        assert lazy.points.shape == copied.points.shape and (lazy.ids == copied.ids).all()
+        np.testing.assert_array_equal(np.asarray(lazy.points), copied.points)
+        assert torch.equal(lazy.coordinates([1, 0]), copied.coordinates([1, 0]))
+        assert torch.equal(lazy.coordinates(), copied.coordinates())
 
 
 def test_own_units_undo_the_normalisation():

@@ -1,6 +1,7 @@
 """Training: it learns, it resumes bit for bit, it survives what is not finite."""
 
 import csv
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.objectives import ELBO
-from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.clouds import Clouds, Resident
 from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.tables import Objective
@@ -48,7 +49,37 @@ def train(folder, data=None, epochs=4, stop_after=None, resume=False, objective=
 
 def rows(folder) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open() as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        timed = "seconds", "wait_share"
+        return [{name: value for name, value in row.items() if name not in timed} for row in csv.DictReader(file)]
+
+
+class Slow(Clouds):
+    """Clouds from a slow disk."""
+
+    def __getitems__(self, indices):
+        time.sleep(0.3)
+        return super().__getitems__(indices)
+
+
+def test_says_what_share_of_the_time_waits_for_data(tmp_path):
+    shares = []
+    for kind in (Clouds, Slow):
+        whole = clouds()
+        train(tmp_path / kind.__name__, kind(whole.points, whole.ids), epochs=2)
+        with (tmp_path / kind.__name__ / "metrics.csv").open() as file:
+            shares.append([float(row["wait_share"]) for row in csv.DictReader(file)][-1])
+    assert 0 < shares[0] < shares[1] < 1 and shares[1] > 0.5
+
+
+def test_clouds_that_lie_on_the_device_train_to_the_same_weights(tmp_path):
+    """On a GPU nothing else is different: the CPU takes the same path."""
+    integers = (clouds().points * 32767).astype(np.int16)
+    stored = Clouds(integers, clouds().ids, 1 / 32767)
+    resident = Resident(stored, "cpu")
+    assert torch.equal(resident.__getitems__([3, 5]), stored.coordinates([3, 5]))
+    for name, data in (("stored", stored), ("resident", resident)):
+        train(tmp_path / name, data, epochs=2)
+    assert rows(tmp_path / "stored") == rows(tmp_path / "resident")
 
 
 def test_learns(tmp_path):

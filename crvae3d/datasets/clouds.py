@@ -11,12 +11,52 @@ from crvae3d.errors import InputError
 from crvae3d.evaluation.holdout import held_out
 
 
+class Rows:
+    """Rows of a memory-mapped array: a choice that is read when it is asked for, and copies nothing before.
+
+    Args:
+        array: (S, ...) on disk.
+        chosen: (R,) integers.
+    """
+
+    def __init__(self, array: np.ndarray, chosen: np.ndarray) -> None:
+        self.array, self.chosen = array, chosen
+        self.shape, self.dtype, self.ndim = (len(chosen), *array.shape[1:]), array.dtype, array.ndim
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, key: object) -> "np.ndarray | Rows":
+        rows, *rest = key if isinstance(key, tuple) else (key,)
+        if rest and rows == slice(None):
+            return Rows(self.array[(slice(None), *rest)], self.chosen)
+        return self.array[(self.chosen[rows], *rest)]
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.array[self.chosen], dtype)
+
+
+class Resident(torch.utils.data.Dataset):
+    """Clouds whose stored numbers lie on a device, where batches are made of them: none waits for a transfer."""
+
+    def __init__(self, clouds: "Clouds", device: torch.device | str) -> None:
+        self.points, self.scale = torch.from_numpy(np.array(clouds.points)).to(device), clouds.scale
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        """Float32 (B, N, 3), on the device."""
+        return self.points[torch.as_tensor(indices, device=self.points.device)].float() * self.scale
+
+
 @dataclass(frozen=True, eq=False)
 class Clouds(torch.utils.data.Dataset):
     """`S` clouds of `N` points each, centred and scaled into the unit sphere, z up.
 
     Attributes:
-        points: integers (S, N, 3) or floats; coordinates are `points * scale`. May be a memory map.
+        points: integers (S, N, 3) or floats; coordinates are `points * scale`. May be a memory map, or
+            rows of one.
         scale: what a stored integer is worth; 1 for floats.
         ids: (S,) the shapes' own names, unique.
         labels: (S,) integers into `class_names`, or None where the shapes have no labels.
@@ -25,7 +65,7 @@ class Clouds(torch.utils.data.Dataset):
         mesh_scale: (S,) take a shape back to its own units: `original = coordinates * mesh_scale + mesh_center`.
     """
 
-    points: np.ndarray
+    points: np.ndarray | Rows
     ids: np.ndarray
     scale: float = 1.0
     labels: np.ndarray | None = None
@@ -57,10 +97,16 @@ class Clouds(torch.utils.data.Dataset):
         return torch.from_numpy(self.points[indices].astype(np.float32) * np.float32(self.scale))
 
     def select(self, indices: np.ndarray) -> "Clouds":
-        """The shapes at `indices` (integers or a boolean mask), as a set of their own."""
-        columns = ("points", "ids", "labels", "mesh_center", "mesh_scale")
-        rows = {name: getattr(self, name) for name in columns}
-        return replace(self, **{name: rows[name][indices] for name in columns if rows[name] is not None})
+        """The shapes at `indices` (integers or a boolean mask), as a set of their own; what is on disk stays there."""
+        chosen = np.arange(len(self))[indices]
+        if isinstance(self.points, Rows):
+            points = Rows(self.points.array, self.points.chosen[chosen])
+        else:
+            points = Rows(self.points, chosen) if isinstance(self.points, np.memmap) else self.points[chosen]
+        columns = {name: getattr(self, name) for name in ("ids", "labels", "mesh_center", "mesh_scale")}
+        return replace(
+            self, points=points, **{name: rows[chosen] for name, rows in columns.items() if rows is not None}
+        )
 
     def first(self, points: int) -> "Clouds":
         """The first `points` points of each shape: a fixed choice, and area-uniform since stores are in random order.

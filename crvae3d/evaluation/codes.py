@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
 from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
@@ -47,12 +46,14 @@ def encode(
     Raises:
         InputError: there are no clouds.
     """
-    parts: list[tuple[torch.Tensor, ...]] = []
+    columns: list[np.ndarray] = []
     with frozen(model) as device:
         for places in shown(batches(clouds, batch_size), what, progress):
             x = take(clouds, places).to(device)
             pooled = model.encoder.pool(x)
             posterior = model.encoder.posterior(pooled)
             found = posterior.mean, posterior.stddev, pooled
-            parts.append(tuple(tensor.float().cpu() for tensor in found))
-    return Codes(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+            columns = columns or [np.empty((len(clouds), tensor.shape[1]), np.float32) for tensor in found]
+            for column, tensor in zip(columns, found, strict=True):
+                column[places[0] : places[-1] + 1] = tensor.float().cpu()
+    return Codes(*columns)

@@ -1,18 +1,22 @@
 """A run: a folder with the settings of a training, its metrics and its weights."""
 
 import functools
+import math
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from crvae3d.datasets.clouds import Clouds, carve
+import torch
+
+from crvae3d.datasets.clouds import Clouds, Resident, carve
 from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError
-from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS
+from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.settings import Settings
 from crvae3d.points.augment import Subset
+from crvae3d.training.settings import Training
 
 VALIDATION_SHARE = 0.1
 VALIDATION_SEED = 0
@@ -55,8 +59,18 @@ def train(
         settings.write(out, source=splits.form)
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
-    fit(model, objective, rest, validation, thin, training, out, save, out.name, resume, progress)
+    fit(model, objective, *near(rest, validation, training), thin, training, out, save, out.name, resume, progress)
     return model.eval()
+
+
+def near(rest: Clouds, validation: Clouds, training: Training) -> list[Clouds | Resident]:
+    """Both parts as they are, or on the one GPU that trains where a quarter of its free memory holds them."""
+    device = best_device()
+    if device.type != "cuda" or training.devices != 1:
+        return [rest, validation]
+    size = sum(math.prod(part.points.shape) * part.points.dtype.itemsize for part in (rest, validation))
+    fits = 4 * size < torch.cuda.mem_get_info(device)[0]
+    return [Resident(part, device) if fits else part for part in (rest, validation)]
 
 
 def learn_from(train: Clouds) -> tuple[Clouds, Clouds]:

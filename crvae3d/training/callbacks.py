@@ -43,6 +43,22 @@ class MetricsFile(lightning.Callback):
         part.replace(self.path)
 
 
+class WaitShare(lightning.Callback):
+    """The share of an epoch's training that is spent between the steps, waiting for data: `wait_share` of the metrics."""
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.started = self.ended = time.perf_counter()
+        self.waited = 0.0
+
+    def on_train_batch_start(self, *_: object) -> None:
+        self.waited += time.perf_counter() - self.ended
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object) -> None:
+        self.ended = time.perf_counter()
+        if trainer.is_last_batch:
+            module.log("wait_share", self.waited / (self.ended - self.started), on_step=False, on_epoch=True)
+
+
 class SaveWeights(lightning.Callback):
     """Call `save` at the end of every epoch, so that a killed run leaves a model that can be used."""
 
@@ -78,8 +94,10 @@ class ProgressLine(lightning.Callback):
         if self.progress is not None:
             loss = trainer.callback_metrics.get("train_loss")
             skipped = f", {module.skipped} steps skipped" if module.skipped else ""
+            wait = trainer.callback_metrics.get("wait_share")
+            waiting = f", {wait:.0%} waiting for data" if wait is not None and wait >= 0.02 else ""
             note = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self.progress.update(self.task, note=note if loss is None else f"{note} loss {loss:.1f}{skipped}")
+            self.progress.update(self.task, note=note if loss is None else f"{note} loss {loss:.1f}{skipped}{waiting}")
 
     def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
         if self.progress is not None:

@@ -15,7 +15,7 @@ from crvae3d.allocator import kept_memory
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.model import VAE
 from crvae3d.errors import InputError
-from crvae3d.training.callbacks import MetricsFile, ProgressLine, SaveWeights
+from crvae3d.training.callbacks import MetricsFile, ProgressLine, SaveWeights, WaitShare
 from crvae3d.training.module import Fitted
 from crvae3d.training.settings import Training
 
@@ -108,7 +108,7 @@ def _trainer(
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks = [SaveWeights(save), MetricsFile(folder / METRICS), last]
+    callbacks = [WaitShare(), SaveWeights(save), MetricsFile(folder / METRICS), last]
     return lightning.Trainer(
         max_epochs=training.epochs,
         accelerator="auto",
