@@ -10,7 +10,7 @@ from crvae3d.errors import InputError
 from crvae3d.points.batch import BLOCK, dense, ragged
 from crvae3d.points.folding import TEMPLATES, Folding, plane, sphere
 from crvae3d.points.models import PointModel
-from crvae3d.points.pointnet import NORMS, PointNet, SharedNetwork, largest
+from crvae3d.points.pointnet import NORMS, PointNet, SharedNetwork, distinct, largest
 from tests import references
 
 ENCODERS = [
@@ -92,6 +92,12 @@ def test_largest_equals_torchs_own_maximum():
     expected = features.max(1)
     assert torch.equal(value, expected.values) and torch.equal(winner, expected.indices)
     assert largest(torch.full((2, 64, 3), torch.nan))[1].max() < 64  # an index that can be looked up
+
+
+def test_distinct_equals_torchs_own_unique():
+    rows = torch.randint(0, 50, (4, 30))
+    for mine, theirs in zip(distinct(rows, 60), rows.unique(return_inverse=True), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_mixed_precision_reaches_the_gradient_of_every_weight():

@@ -101,7 +101,7 @@ class SharedNetwork(nn.Module):
         if not torch.is_grad_enabled():
             return value + self.last.bias
         first = points.shape[1] * torch.arange(len(points), device=points.device)[:, None]
-        rows, place = (winner + first).unique(return_inverse=True)
+        rows, place = distinct(winner + first, size=len(points) * points.shape[1])
         won = self.layers(points.flatten(0, 1).index_select(0, rows))
         return _LinearAtWinners.apply(won, place, value, self.last.weight, self.last.bias)
 
@@ -132,6 +132,13 @@ def without_gradient(device: str) -> Iterator[None]:
     mixed = {"enabled": torch.is_autocast_enabled(device), "dtype": torch.get_autocast_dtype(device)}
     with torch.no_grad(), torch.autocast(device, **mixed, cache_enabled=False):
         yield
+
+
+def distinct(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """`rows.unique(return_inverse=True)` of numbers below `size`, without sorting them."""
+    named = torch.zeros(size, dtype=torch.bool, device=rows.device)
+    named[rows.flatten()] = True
+    return named.nonzero()[:, 0], (named.cumsum(0) - 1)[rows]
 
 
 def largest(features: Tensor, group: int = 32) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,112 @@
+"""One training step beside the straightforward implementation, in time, memory, and share of the matrix product's rate."""
+
+from dataclasses import replace
+
+import torch
+from measure.timing import Run, in_turn, matrix_product, peak_megabytes
+
+from crvae3d.core.model import VAE
+from crvae3d.experiment.pretrained import best_device
+from crvae3d.experiment.tables import Objective, model_settings, preset_of
+from crvae3d.points.models import PointModel
+from crvae3d.points.pointnet import without_gradient
+from tests.references import plain
+
+OBJECTIVES = {"VAE": Objective(consistency=0), "CR-VAE": Objective()}
+LITERATURE = ("full", "VAE", 16)
+
+
+def step_figures(short: bool) -> dict[str, dict[str, float]]:
+    """For each preset and objective: milliseconds, the ratio to the straightforward step, the shares of the product's rate."""
+    batches = {"tiny": 32, "small": 32, "full": 16}
+    chosen = [("small", "CR-VAE"), ("full", "VAE")] if short else [(p, o) for p in batches for o in OBJECTIVES]
+    return {f"{preset}, {name}": _figures(preset, name, batches[preset], 2 if short else 5) for preset, name in chosen}
+
+
+def memory_figures() -> dict[str, float]:
+    """Peak memory of a step at the literature's size, ours and the straightforward one's, each in a process of its own."""
+    ours, theirs = (peak_megabytes(prepared, *LITERATURE, form) for form in ("ours", "plain"))
+    return {"ours_mb": ours, "plain_mb": theirs, "ratio": ours / theirs}
+
+
+def _figures(preset: str, name: str, batch: int, repeats: int) -> dict[str, float]:
+    product, flops_of_product = matrix_product()
+    runs = {form: prepared(preset, name, batch, form) for form in ("ours", "mixed", "plain")}
+    seconds = in_turn(runs | {"product": product}, repeats, kept=("ours", "mixed"))
+    rate = flops_of_product / seconds["product"]
+    flops = needed_flops(preset, name, batch)
+    return {
+        "ms": 1e3 * seconds["ours"],
+        "plain_ms": 1e3 * seconds["plain"],
+        "ratio": seconds["plain"] / seconds["ours"],
+        "gflop": flops / 1e9,
+        "gemm_share": flops / seconds["ours"] / rate,
+        "bf16_ms": 1e3 * seconds["mixed"],
+        "bf16_ratio": seconds["plain"] / seconds["mixed"],
+        "gemm_gflop_s": rate / 1e9,
+    }
+
+
+def prepared(preset: str, name: str, batch: int, form: str) -> Run:
+    """A whole step, of preset and objective, as a function: `ours`, `mixed` (ours in bf16) or `plain`.
+
+    The straightforward step takes the views' points as ours does, torch's default AdamW, and memory as it comes.
+    """
+    model, x, objective = _setting(preset, name, batch)
+    step = plain(model) if form == "plain" else model
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=form != "plain")
+
+    def run() -> None:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=form == "mixed"):
+            loss = objective(step, x, 1.0, torch.Generator(x.device).manual_seed(0)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return run
+
+
+def _setting(preset: str, name: str, batch: int) -> tuple[VAE, torch.Tensor, object]:
+    points = preset_of(preset)[1].points
+    torch.manual_seed(0)
+    model = model_settings("folding", preset).build().to(best_device())
+    x = torch.nn.functional.normalize(torch.randn(batch, points, 3, device=best_device()), dim=-1)
+    return model, x, OBJECTIVES[name].build(points)
+
+
+def needed_flops(preset: str, name: str, batch: int) -> float:
+    """Floating-point operations that a step cannot do without, two a multiplication with its addition.
+
+    The backward of what every point goes through forward is twice the forward; of PointNet's shared layers it is that
+    of the points that win a feature; of its last layer that of the features; of the first fold none to the grid.
+    """
+    model, x, objective = _setting(preset, name, batch)
+    settings = model_settings("folding", preset)
+    views = [x] if objective.views == 0 else [x, objective.transform(x, generator=torch.Generator().manual_seed(0))]
+    return sum(_one(model, settings, view) for view in views)
+
+
+def _one(model: VAE, settings: PointModel, x: torch.Tensor) -> float:
+    batch, size = x.shape[:2]
+    widths = (3, *settings.encoder_widths)
+    hidden = sum(a * b for a, b in zip(widths[:-2], widths[1:-1], strict=True))
+    last = widths[-2] * widths[-1]
+    with without_gradient(x.device.type):
+        winner = model.encoder.shared._winners(x, None)[1]
+    won = sum(len(row.unique()) for row in winner)
+    encoder = batch * size * (hidden + last) + 2 * (won * hidden + batch * last)
+    layers = (widths[-1], *settings.head_widths, 2 * settings.code_size)
+    head = 3 * batch * sum(a * b for a, b in zip(layers, layers[1:], strict=False))
+    width, template = settings.decoder_width, model.decoder.grid.shape[1]
+    fold = 3 * (width * width + 6 * width) - width * (3 - template) * 3 - width * template
+    folds = batch * settings.output_points * (fold + 3 * (width * width + 6 * width))
+    code = 3 * batch * 2 * settings.code_size * width
+    chamfer = batch * size * settings.output_points * 4  # three differences, three squares, two sums a pair
+    return 2.0 * (encoder + head + folds + code + chamfer)
+
+
+def growth(points: int) -> Run:
+    """A step of preset small's VAE on four clouds of so many points, decoded to as many."""
+    settings = replace(model_settings("folding", "small"), output_points=points)
+    model, x, objective = settings.build(), torch.randn(4, points, 3), OBJECTIVES["VAE"].build(points)
+    return lambda: objective(model, x).loss.backward()
