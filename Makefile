@@ -17,7 +17,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed-$(subst /,_,$(PYTHON))
 endif
 
-.PHONY: install demo test test-slow lint clean
+.PHONY: install demo test test-slow bench lint clean
 
 install: $(INSTALLED)
 
@@ -29,6 +29,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(RUN) -m pytest -q -m slow
+
+bench: $(INSTALLED)
+	$(RUN) benchmarks/speed.py --short
 
 lint: $(INSTALLED)
 	$(RUN) -m pip install -q ruff

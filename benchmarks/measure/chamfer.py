@@ -26,12 +26,14 @@ def chamfer_figures(short: bool) -> dict[str, dict[str, float]]:
     found = {}
     for batch, size in SHORT if short else SIZES:
         clouds = [torch.rand(batch, size, 3, device=best_device()) for _ in range(2)]
-        found[f"{batch} x {size}"] = _figures(*clouds, repeats=1 if short else 3, others=True)
+        found[f"{batch} x {size}"] = _figures(*clouds, repeats=1 if short else 3, others=not short)
     if not short:
         x = torch.nn.functional.normalize(torch.randn(32, 2048, 3), dim=-1)
         decoder = PointModel(decoder_width=512, output_points=2048).build().decoder
         with torch.no_grad():
-            found["32 x 2048, untrained decoder"] = _figures(x, decoder.decode(torch.randn(32, 512)), 3, others=True)
+            found["32 x 2048, untrained decoder"] = _figures(
+                x, decoder.decode(torch.randn(32, 512)), 3, others=not short
+            )
     return found
 
 

@@ -1,0 +1,106 @@
+"""Speed: training, the chamfer distance, ingest, embedding and evaluation beside the straightforward ways, and how they grow.
+
+    python benchmarks/speed.py --data PATH --meshes PATH      all of it: a table, results/speed.json, results/growth.png; 20 minutes
+    python benchmarks/speed.py --short                        what `make bench` runs: two minutes, a table alone
+
+PATH of the data holds `modelnet40_train.npz`, that of the meshes OFF files; without them their parts are left out. Ratios are
+of medians, taken in turn in one process. pynanoflann and pykeops are measured where they are installed.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="two minutes, nothing written")
+    parser.add_argument("--data", type=Path, help="folder with modelnet40_train.npz")
+    parser.add_argument("--meshes", type=Path, help="folder of OFF files")
+    asked = parser.parse_args()
+    sys.path.insert(0, str(ROOT))  # for tests/references.py, which holds the straightforward implementation
+    figures = measured(asked.short, asked.data, asked.meshes)
+    headline = summary(figures)
+    for name, value in headline.items():
+        print(f"{name:28} {value:10.3g}")
+    if not asked.short:
+        from crvae3d.experiment.settings import provenance
+
+        result = {"what": "speed", "made_by": provenance(), **headline, "figures": figures}
+        (RESULTS / "speed.json").write_text(json.dumps(result, indent=2) + "\n")
+        draw(figures, RESULTS / "growth.png")
+
+
+def measured(short: bool, data: Path | None, meshes: Path | None) -> dict[str, object]:
+    """All figures, part by part, each told on standard error."""
+    from measure import chamfer, growth, pipeline, training
+
+    parts = {
+        "step": lambda: training.step_figures(short),
+        "memory": training.memory_figures,
+        "chamfer": lambda: chamfer.chamfer_figures(short),
+        "chamfer_mb": chamfer.memory_figures,
+        "wait_share": lambda: pipeline.wait_figures(short),
+        "embed": lambda: pipeline.embed_figures(short),
+    }
+    if meshes is not None:
+        parts["ingest"] = lambda: pipeline.ingest_figures(meshes, short)
+    if data is not None:
+        parts["svm"] = lambda: pipeline.svm_figures(data / "modelnet40_train.npz")
+    if not short:
+        names = ("with_points", "with_shapes", "with_codes")
+        parts |= {f"growth_{name}": getattr(growth, name) for name in names}
+    found = {}
+    for place, (name, part) in enumerate(parts.items(), 1):
+        print(f"{place}/{len(parts)} {name}", file=sys.stderr, flush=True)
+        found[name] = part()
+        print(json.dumps(found[name]), file=sys.stderr, flush=True)
+    return found
+
+
+def summary(figures: dict[str, object]) -> dict[str, float]:
+    """The figures that a reader asks for first."""
+    step, chamfer = figures["step"], figures["chamfer"]
+    found = {
+        "step_ratio": step["full, VAE"]["ratio"],
+        "gemm_share": step["full, VAE"]["gemm_share"],
+        **{f"step_ratio {name}": one["ratio"] for name, one in step.items()},
+        **{f"gemm_share {name}": one["gemm_share"] for name, one in step.items()},
+        "memory_ratio": figures["memory"]["ratio"],
+        "chamfer_ratio": chamfer["32 x 1024"]["ratio"],
+        "chamfer_ratio_uncompiled": chamfer["32 x 1024"]["ratio_uncompiled"],
+        "chamfer_mb": figures["chamfer_mb"],
+        "wait_share": figures["wait_share"],
+        "embed_share": figures["embed"]["share"],
+    }
+    if "ingest" in figures:
+        found["ingest_ratio"] = figures["ingest"]["ratio"]
+    if "svm" in figures:
+        found["svm_seconds"] = figures["svm"]["seconds"]
+    return found
+
+
+def draw(figures: dict[str, object], path: Path) -> None:
+    """Time and memory against points, shapes and code size, on logarithmic axes, a line of slope one beside them."""
+    from matplotlib.figure import Figure
+
+    tables = [figures[f"growth_{name}"] for name in ("with_points", "with_shapes", "with_codes")]
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    for axes, table in zip(figure.subplots(1, 3), tables, strict=True):
+        (across, x), *lines = table.items()
+        for name, y in lines:
+            axes.plot(x, y, "o-", label=name.replace("_", ", "))
+        first = lines[0][1]
+        axes.plot(x, [first[0] * value / x[0] for value in x], ":", color="grey", label="linear")
+        axes.set(xscale="log", yscale="log", xlabel=across.replace("_", " "))
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
