@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from measure.timing import Run, in_turn, peak_megabytes
 from scipy.spatial import cKDTree
 
 from crvae3d.allocator import kept_memory
 from crvae3d.experiment.pretrained import best_device
 from crvae3d.points import chamfer
 from crvae3d.points.models import PointModel
+from measure.timing import Run, in_turn, peak_megabytes
 from tests.references import chamfer_cdist
 
 Search = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import trimesh
-from measure.timing import in_turn, once
 from sklearn.svm import LinearSVC
 
 from crvae3d.allocator import kept_memory
@@ -25,6 +24,7 @@ from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import train
 from crvae3d.experiment.settings import Settings
 from crvae3d.experiment.tables import model_settings
+from measure.timing import in_turn, once
 
 POINTS = 4096
 

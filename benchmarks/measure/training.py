@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import torch
-from measure.timing import Run, in_turn, matrix_product, peak_megabytes
 
 from crvae3d.core.model import VAE
+from crvae3d.datasets.load import load
 from crvae3d.experiment.pretrained import best_device
 from crvae3d.experiment.tables import Objective, model_settings, preset_of
 from crvae3d.points.models import PointModel
 from crvae3d.points.pointnet import without_gradient
+from measure.timing import Run, in_turn, matrix_product, peak_megabytes
 from tests.references import plain
 
 OBJECTIVES = {"VAE": Objective(consistency=0), "CR-VAE": Objective()}
@@ -70,7 +71,7 @@ def _setting(preset: str, name: str, batch: int) -> tuple[VAE, torch.Tensor, obj
     points = preset_of(preset)[1].points
     torch.manual_seed(0)
     model = model_settings("folding", preset).build().to(best_device())
-    x = torch.nn.functional.normalize(torch.randn(batch, points, 3, device=best_device()), dim=-1)
+    x = load("shapes", progress=False).train.first(points).coordinates(slice(batch)).to(best_device())
     return model, x, OBJECTIVES[name].build(points)
 
 
