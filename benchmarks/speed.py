@@ -14,6 +14,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+LABELS = {
+    "step_ms": "training step, ms",
+    "step_mb": "memory of a step, MB",
+    "chamfer_ms": "chamfer with gradient, ms",
+    "epoch_s": "batches of an epoch, s",
+    "embed_s": "embedding, s",
+    "mb": "memory, codes included, MB",
+    "svm_s": "fit with the choice of C, s",
+}
 
 
 def main() -> None:
@@ -88,12 +97,17 @@ def draw(figures: dict[str, object], path: Path) -> None:
     """Time and memory against points, shapes and code size, on logarithmic axes, a line of slope one beside them."""
     from matplotlib.figure import Figure
 
-    tables = [figures[f"growth_{name}"] for name in ("with_points", "with_shapes", "with_codes")]
+    titles = {
+        "with_points": "points a cloud: four clouds, preset small",
+        "with_shapes": "shapes of 64 points: preset tiny",
+        "with_codes": "numbers a code: linear SVM, 2,000 codes, 10 classes",
+    }
     figure = Figure(figsize=(13, 4), layout="constrained")
-    for axes, table in zip(figure.subplots(1, 3), tables, strict=True):
-        (across, x), *lines = table.items()
+    for axes, (part, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        (across, x), *lines = figures[f"growth_{part}"].items()
         for name, y in lines:
-            axes.plot(x, y, "o-", label=name.replace("_", ", "))
+            axes.plot(x, y, "o-", label=LABELS[name])
+        axes.set_title(title, fontsize=10)
         first = lines[0][1]
         axes.plot(x, [first[0] * value / x[0] for value in x], ":", color="grey", label="linear")
         axes.set(xscale="log", yscale="log", xlabel=across.replace("_", " "))

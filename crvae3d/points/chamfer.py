@@ -14,11 +14,11 @@ import shutil
 import torch
 from torch import Tensor
 
+from crvae3d.points.batch import blocks
 from crvae3d.typing import Indices, Mask, PerShape, Points
 
 BLOCK = 64  # points a block: the compiled search finds the winning block first, then the winner in it
 COMPILE_FROM = 2**20  # pairs in a batch from which compiling, some seconds once, is worth its time
-PAIRS_AT_ONCE = 2**18  # pairs that the uncompiled search holds in memory: 1 MB a matrix
 GROUP = 16  # points a group of the uncompiled search
 _failed_on: set[str] = set()  # types of devices where compiling was tried in vain
 FAR = 1e9  # where padding stands: farther than anything, and its square is still finite
@@ -76,21 +76,20 @@ def _search_in_chunks(query: Tensor, points: Tensor) -> Tensor:
     The nearest of every `groups`-th point is found first: its minimum runs along the rows of memory, an arg-min does not.
     """
     groups = -(-points.shape[1] // GROUP)
-    x, y, z = _padded(points, groups * GROUP)[:, None].unbind(2)
-    rows = max(1, PAIRS_AT_ONCE // (len(query) * groups * GROUP))
+    padded = _padded(points, groups * GROUP)[:, :, None]
     within = groups * torch.arange(GROUP, device=query.device)
-
-    def search(part: Tensor) -> Tensor:
-        difference = part[..., 0, None] - x
+    found = torch.empty(query.shape[:2], dtype=torch.long, device=query.device)
+    for block in blocks(query, 4 * groups * GROUP):  # about four arrays of all pairs are there at once
+        part, coordinates = query[block], padded[block[0]]
+        difference = part[..., 0, None] - coordinates[:, 0]
         squared = difference.square()
-        for axis, coordinates in ((1, y), (2, z)):
-            torch.sub(part[..., axis, None], coordinates, out=difference)
+        for axis in (1, 2):
+            torch.sub(part[..., axis, None], coordinates[:, axis], out=difference)
             squared.addcmul_(difference, difference)
         winner = squared.unflatten(-1, (GROUP, groups)).amin(-2).argmin(-1)
         inside = squared.gather(-1, winner[..., None] + within).argmin(-1)
-        return inside * groups + winner
-
-    return torch.cat([search(part) for part in query.split(rows, dim=1)], dim=1)
+        found[block] = inside * groups + winner
+    return found
 
 
 def _padded(points: Tensor, size: int) -> Tensor:
