@@ -1,5 +1,6 @@
 """A set of clouds: coordinates, selections, and the validation part that is carved from it."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -76,3 +77,16 @@ def test_columns_of_another_length_are_refused():
         Clouds(np.zeros((3, 4, 3)), np.array(["a", "b"]))
     with pytest.raises(InputError, match="must have the shape"):
         Clouds(np.zeros((3, 4)), np.array(["a", "b", "c"]))
+
+
+def test_rows_are_taken_as_from_an_array_and_travel_alone(tmp_path):
+    whole = np.arange(60 * 4 * 3).reshape(60, 4, 3)
+    np.save(tmp_path / "points.npy", whole)
+    chosen = np.array([7, 3, 50])
+    rows, copied = Rows(np.load(tmp_path / "points.npy", mmap_mode="r"), chosen), whole[chosen]
+    keys = 1, -1, [2, 0], slice(1, None), np.array([True, False, True]), (slice(0, 2), [0, 2]), (slice(None), [0, 2])
+    for key in (*keys, (slice(None), slice(2)), (1, slice(2))):
+        np.testing.assert_array_equal(np.asarray(rows[key]), copied[key])
+    sent = pickle.dumps(rows)
+    assert len(sent) < whole.nbytes / 4
+    np.testing.assert_array_equal(np.asarray(pickle.loads(sent)), copied)

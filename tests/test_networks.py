@@ -7,8 +7,8 @@ import torch
 
 from crvae3d.core.objectives import ELBO
 from crvae3d.errors import InputError
-from crvae3d.points.batch import BLOCK, dense, ragged
-from crvae3d.points.folding import TEMPLATES, Folding, plane, sphere
+from crvae3d.points.batch import NUMBERS_A_BLOCK, dense, ragged
+from crvae3d.points.folding import TEMPLATES, Folding, _Fold, plane, sphere
 from crvae3d.points.models import PointModel
 from crvae3d.points.pointnet import NORMS, PointNet, SharedNetwork, distinct, largest
 from tests import references
@@ -70,7 +70,7 @@ NETWORKS = [(norm, masked) for norm in NORMS for masked in (False, True)]
 @pytest.mark.parametrize(("norm", "masked"), NETWORKS)
 @pytest.mark.parametrize("block", [2**20, 300], ids=["one-block", "parts-of-a-cloud"])
 def test_differentiating_winners_alone_equals_the_plain_definition(norm, masked, block, monkeypatch):
-    monkeypatch.setitem(BLOCK, "cpu", block)
+    monkeypatch.setitem(NUMBERS_A_BLOCK, "cpu", block)
     network = SharedNetwork((8, 16, 12), norm)
     points = torch.randn(5, 96, 3, requires_grad=True)
     mask = torch.rand(5, 96) < 0.7 if masked else None
@@ -121,7 +121,7 @@ def test_mixed_precision_reaches_the_gradient_of_every_weight():
 
 @pytest.mark.parametrize("block", [2**20, 500, 100], ids=["one-block", "shapes", "parts-of-a-shape"])
 def test_a_fold_in_blocks_equals_the_published_one(block, monkeypatch):
-    monkeypatch.setitem(BLOCK, "cpu", block)
+    monkeypatch.setitem(NUMBERS_A_BLOCK, "cpu", block)
     decoder = Folding(4, points=25, width=16)
     fold = decoder.folds[1]
     codes, points = torch.randn(3, 4, requires_grad=True), torch.randn(3, 25, 3, requires_grad=True)
@@ -199,3 +199,21 @@ def test_every_form_of_a_batch_becomes_the_same_tensors():
     for wrong in (torch.randn(4, 3), torch.randn(2, 4, 2), [], [torch.randn(0, 3)], "cloud"):
         with pytest.raises(InputError):
             dense(wrong)
+
+
+def test_decoding_without_gradient_keeps_no_hidden_layer(monkeypatch):
+    decoder, kept = Folding(4, points=25, width=16), []
+    forward = _Fold.forward
+    monkeypatch.setattr(_Fold, "forward", lambda ctx, keep, *rest: kept.append(keep) or forward(ctx, keep, *rest))
+    decoder.decode(torch.randn(2, 4))
+    with torch.inference_mode():
+        decoder.decode(torch.randn(2, 4))
+    assert kept == [True, True, False, False]
+
+
+def test_networks_work_in_double_precision_and_on_no_cloud_at_all():
+    network, fold = SharedNetwork((8, 12), "layer").double(), Folding(4, points=25, width=16).folds[1].double()
+    points = torch.randn(2, 3, 30, dtype=torch.float64).mT.requires_grad_()  # not contiguous
+    assert torch.autograd.gradcheck(lambda x: fold(torch.ones(2, 4, dtype=torch.float64), x), points, fast_mode=True)
+    assert torch.autograd.gradcheck(network, points, fast_mode=True)
+    assert PointNet(6, (8, 16))(torch.randn(0, 5, 3)).mean.shape == (0, 6)

@@ -11,7 +11,7 @@ from crvae3d.evaluation.linear import linear_probe
 from crvae3d.points.chamfer import chamfer_distance
 from measure.pipeline import growth_of_shapes
 from measure.timing import Run, in_turn, once, peak_megabytes
-from measure.training import growth as step_of
+from measure.training import step_of
 
 POINTS = (512, 1024, 2048, 4096, 8192, 16384)
 SHAPES = (1_000, 10_000, 100_000, 1_000_000)

@@ -4,6 +4,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -60,21 +61,16 @@ def peak_megabytes(run: Callable[..., object], *arguments: object) -> float:
     Args:
         run: a function of a module, which returns the function whose memory counts: what it does before is not counted.
     """
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    process = context.Process(target=_peak, args=(queue, run, arguments))
-    process.start()
-    found = queue.get()
-    process.join()
-    return found
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak, run, arguments).result()
 
 
-def _peak(queue: object, run: Callable[..., Run], arguments: tuple) -> None:
+def _peak(run: Callable[..., Run], arguments: tuple) -> float:
     measured = run(*arguments)
     Path("/proc/self/clear_refs").write_text("5")  # the most that was resident is from here on what is resident now
     before = _most_resident()
     measured()
-    queue.put(_most_resident() - before)
+    return _most_resident() - before
 
 
 def _most_resident() -> float:

@@ -27,10 +27,16 @@ class Rows:
         return len(self.chosen)
 
     def __getitem__(self, key: object) -> "np.ndarray | Rows":
-        rows, *rest = key if isinstance(key, tuple) else (key,)
-        if rest and rows == slice(None):
-            return Rows(self.array[(slice(None), *rest)], self.chosen)
-        return self.array[(self.chosen[rows], *rest)]
+        if isinstance(key, tuple):
+            first, columns = key
+            if isinstance(first, slice) and first == slice(None) and isinstance(columns, slice):
+                return Rows(self.array[:, columns], self.chosen)
+            return self[first][..., columns, :] if self.ndim == 3 else self[first][..., columns]
+        return np.asarray(self.array[self.chosen[key]])
+
+    def __getstate__(self) -> dict[str, object]:
+        """For other processes: the chosen rows alone."""
+        return self.__dict__ | {"array": np.asarray(self), "chosen": np.arange(len(self))}
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.array[self.chosen], dtype)

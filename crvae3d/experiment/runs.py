@@ -59,14 +59,25 @@ def train(
         settings.write(out, source=splits.form)
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
-    fit(model, objective, *near(rest, validation, training), thin, training, out, save, out.name, resume, progress)
+    fit(
+        model,
+        objective,
+        *on_the_gpu_if_it_fits(rest, validation, training),
+        thin,
+        training,
+        out,
+        save,
+        out.name,
+        resume,
+        progress,
+    )
     return model.eval()
 
 
-def near(rest: Clouds, validation: Clouds, training: Training) -> list[Clouds | Resident]:
+def on_the_gpu_if_it_fits(rest: Clouds, validation: Clouds, training: Training) -> list[Clouds | Resident]:
     """Both parts as they are, or on the one GPU that trains where a quarter of its free memory holds them."""
     device = best_device()
-    if device.type != "cuda" or training.devices != 1:
+    if device.type != "cuda" or 1 not in (training.devices, torch.cuda.device_count()):
         return [rest, validation]
     size = sum(math.prod(part.points.shape) * part.points.dtype.itemsize for part in (rest, validation))
     fits = 4 * size < torch.cuda.mem_get_info(device)[0]

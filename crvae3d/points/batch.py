@@ -75,9 +75,8 @@ def like(points: Tensor, mask: Tensor | None) -> Tensor | Ragged:
     return points if mask is None else Ragged(points, mask)
 
 
-BLOCK = {"cpu": 2**20}
-"""Numbers that a layer's output of one block has: what the caches of a CPU hold, so that its next layer finds it there."""
-_BLOCK_ELSEWHERE = 2**26
+NUMBERS_A_BLOCK = {"cpu": 2**20, "cuda": 2**26}
+"""Of a layer's output, by the type of device: what the caches of a CPU hold, so that its next layer finds it there."""
 
 
 def blocks(points: Tensor, width: int) -> Iterator[tuple[slice, slice]]:
@@ -86,9 +85,9 @@ def blocks(points: Tensor, width: int) -> Iterator[tuple[slice, slice]]:
     Yields:
         A slice of shapes and a slice of points: several whole shapes, or a part of one.
     """
-    rows = max(1, BLOCK.get(points.device.type, _BLOCK_ELSEWHERE) // width)
+    rows = max(1, NUMBERS_A_BLOCK.get(points.device.type, 2**26) // width)
     batch, size = points.shape[:2]
     shapes, part = max(1, rows // size), min(rows, size)
-    for start in range(0, batch, shapes):
+    for start in range(0, max(batch, 1), shapes):
         for first in range(0, size, part):
             yield slice(start, min(start + shapes, batch)), slice(first, min(first + part, size))

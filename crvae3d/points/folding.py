@@ -107,7 +107,7 @@ class Fold(nn.Module):
         second, last = self.rest[1], self.rest[3]
         code = self.of_code(codes)
         layers = self.of_point.weight, second.weight, second.bias, last.weight, last.bias
-        return _Fold.apply(code, points.to(code), *layers)
+        return _Fold.apply(torch.is_grad_enabled(), code, points.to(code), *layers)
 
 
 def back_through_relu(grad: Tensor, out: Tensor) -> Tensor:
@@ -128,10 +128,10 @@ class _Fold(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: object, code: Tensor, points: Tensor, *layers: Tensor) -> Tensor:
-        """code (B, W), points (B, M, in), and weight, weight, bias, weight, bias: to (B, M, 3)."""
+    def forward(ctx: object, keep: bool, code: Tensor, points: Tensor, *layers: Tensor) -> Tensor:
+        """code (B, W), points (B, M, in), and weight, weight, bias, weight, bias: to (B, M, 3); `keep` for a backward."""
         of_point, second, second_bias, last, last_bias = (layer.to(code.dtype) for layer in layers)
-        hidden = code.new_empty(*points.shape[:2], len(second)) if any(ctx.needs_input_grad) else None
+        hidden = code.new_empty(*points.shape[:2], len(second)) if keep else None
         folded = code.new_empty(*points.shape[:2], 3)
         for block in blocks(points, len(second)):
             rows = first_layer(code[block[0]], points[block], of_point.T)
@@ -145,11 +145,15 @@ class _Fold(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
         code, points, of_point, second, last, hidden = ctx.saved_tensors
-        of_code, of_points = torch.zeros_like(code, dtype=torch.float32), None
-        if ctx.needs_input_grad[1]:
-            of_points, by_point = torch.empty_like(points), of_point.T.contiguous().T  # a layout with a fast product
+        kind = torch.promote_types(code.dtype, torch.float32)  # half precision would lose what it adds up
+        of_code, of_points = torch.zeros_like(code, dtype=kind), None
+        if ctx.needs_input_grad[2]:
+            of_points, by_point = (
+                points.new_empty(points.shape),
+                of_point.T.contiguous().T,
+            )  # a layout with a fast product
         layers = of_point, second, second[:, 0], last, last[:, 0]
-        of_layers = [torch.zeros_like(layer, dtype=torch.float32) for layer in layers]
+        of_layers = [torch.zeros_like(layer, dtype=kind) for layer in layers]
         grad = grad.contiguous()
         for block in blocks(points, len(second)):
             rows, before = points[block].flatten(0, 1), first_layer(code[block[0]], points[block], of_point.T)
@@ -162,4 +166,4 @@ class _Fold(torch.autograd.Function):
             of_code[block[0]] += below.unflatten(0, points[block].shape[:2]).sum(1)
             if of_points is not None:
                 torch.mm(below, by_point, out=of_points[block].flatten(0, 1))
-        return of_code, of_points, *of_layers
+        return None, of_code, of_points, *of_layers

@@ -92,7 +92,8 @@ class SharedNetwork(nn.Module):
         """`last(layers(points)).amax(1)`, of the points that exist.
 
         Which point wins a feature is found without gradient. Winners, a few points of each cloud, go through the layers
-        once more, and they alone are differentiated: the gradient reaches no other point.
+        once more, and they alone are differentiated: the gradient reaches no other point, but through a batch norm
+        in training, which therefore takes the plain way.
         """
         if self.training and any(isinstance(layer, nn.BatchNorm1d) for layer in self.layers):
             return self._of_all(points, mask)  # its statistics are those of all points, and so is its gradient
@@ -182,8 +183,9 @@ class _LinearAtWinners(torch.autograd.Function):
         column = torch.arange(len(weight), device=grad.device).expand_as(place)
         where = torch.stack([place.flatten(), column.flatten()])
         size = len(features), len(weight)
-        sparse = torch.sparse_coo_tensor(where, grad.flatten().float(), size, check_invariants=False)
-        return sparse @ weight, None, None, sparse.t() @ features.float(), grad.sum(0)
+        kind = torch.promote_types(weight.dtype, torch.float32)
+        sparse = torch.sparse_coo_tensor(where, grad.flatten().to(kind), size, check_invariants=False)
+        return sparse @ weight.to(kind), None, None, sparse.t() @ features.to(kind), grad.sum(0)
 
 
 class InputTransform(nn.Module):

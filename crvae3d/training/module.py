@@ -93,7 +93,7 @@ class Fitted(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, object]:
         settings = self.training_settings
         # With half precision a fused optimiser unscales the gradients itself, after they were clipped.
-        options = {"weight_decay": settings.weight_decay, "fused": settings.precision != "16-mixed"}
+        options = {"weight_decay": settings.weight_decay, "fused": settings.precision != "16-mixed" or None}
         optimizer = torch.optim.AdamW(self.parameters(), settings.learning_rate, **options)
         steps, warm_up = self.steps, min(100, max(1, self.steps // 10))
 
