@@ -102,7 +102,7 @@ def draw(figures: dict[str, object], path: Path) -> None:
         "with_shapes": "shapes of 64 points: preset tiny",
         "with_codes": "numbers a code: linear SVM, 2,000 codes, 10 classes",
     }
-    figure = Figure(figsize=(13, 4), layout="constrained")
+    figure = Figure(figsize=(13, 5), layout="constrained")
     for axes, (part, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         (across, x), *lines = figures[f"growth_{part}"].items()
         for name, y in lines:
@@ -111,7 +111,7 @@ def draw(figures: dict[str, object], path: Path) -> None:
         first = lines[0][1]
         axes.plot(x, [first[0] * value / x[0] for value in x], ":", color="grey", label="linear")
         axes.set(xscale="log", yscale="log", xlabel=across.replace("_", " "))
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15))
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
 
