@@ -1,10 +1,10 @@
 """Speed: training, the chamfer distance, ingest, embedding and evaluation beside the straightforward ways, and how they grow.
 
-    python benchmarks/speed.py --data PATH --meshes PATH      all of it: a table, results/speed.json, results/growth.png; 20 minutes
+    python benchmarks/speed.py --data PATH --meshes PATH      all of it: a table, results/speed.json, results/growth.png; 13 minutes
     python benchmarks/speed.py --short                        what `make bench` runs: two minutes, a table alone
 
-PATH of the data holds `modelnet40_train.npz`, that of the meshes OFF files; without them their parts are left out. Ratios are
-of medians, taken in turn in one process. pynanoflann and pykeops are measured where they are installed.
+PATH of the data holds `modelnet40_train.npz`, that of the meshes OFF files; without them their parts are left out. Ratios of
+steps and distances are of medians, taken in turn in one process; ingest and the classifier are timed once. pynanoflann and pykeops are measured where they are installed.
 """
 
 import argparse

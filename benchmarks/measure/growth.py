@@ -33,7 +33,10 @@ def with_points() -> Table:
 
 
 def with_shapes() -> Table:
-    """Seconds of an epoch's batches and of embedding, and the megabytes of both, for sets of 64 points a shape."""
+    """Seconds of an epoch's batches and of embedding, for sets of 64 points a shape.
+
+    The megabytes are those of both and of writing the store, whose mapped pages count while they are in memory.
+    """
     found: Table = {"shapes": list(SHAPES), "epoch_s": [], "embed_s": [], "mb": []}
     for shapes in SHAPES:
         with tempfile.TemporaryDirectory() as place:
