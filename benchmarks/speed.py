@@ -4,7 +4,8 @@
     python benchmarks/speed.py --short                        what `make bench` runs: two minutes, a table alone
 
 PATH of the data holds `modelnet40_train.npz`, that of the meshes OFF files; without them their parts are left out. Ratios of
-steps and distances are of medians, taken in turn in one process; ingest and the classifier are timed once. pynanoflann and pykeops are measured where they are installed.
+steps and distances are of medians, taken in turn in one process; ingest and the classifier are timed once. pynanoflann and
+pykeops are measured where they are installed.
 """
 
 import argparse
