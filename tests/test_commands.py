@@ -16,7 +16,8 @@ import trimesh
 import crvae3d
 from crvae3d.cli import train as train_command
 from crvae3d.cli.main import main
-from crvae3d.core.consistency import DIVERGENCES, TARGETS
+from crvae3d.core.consistency import TARGETS
+from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import tables

@@ -9,7 +9,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.model import VAE
-from crvae3d.core.objectives import ELBO, IWAE
+from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
 from crvae3d.core.posteriors import DiagonalGaussian, standard_normal
 from crvae3d.core.schedules import WarmUp, final, value_at
 from crvae3d.errors import InputError
@@ -147,6 +147,34 @@ def test_views_are_averaged(x):
     three = Consistent(ELBO(), 1.0, shifted, views=3)(model, x).named
     torch.testing.assert_close(one["consistency"], three["consistency"])
     torch.testing.assert_close(one["view_rate"], three["view_rate"])
+
+
+def test_an_autoencoder_decodes_the_mean_and_pays_no_rate(x):
+    model = model_of(LinearGaussian())
+    terms = Autoencoder()(model, x)
+    torch.testing.assert_close(terms.per_shape, -model.decoder(model.encoder(x).mean).log_prob(x))
+    assert list(terms.named) == ["distortion"]
+
+
+def test_without_a_bound_the_regulariser_alone_trains_the_encoder(x):
+    encoder = LinearGaussian()
+    terms = Consistent(EncoderOnly(), 2.0, shifted, divergence="nt-xent")(model_of(encoder), x)
+    torch.testing.assert_close(terms.per_shape, 2 * terms.named["consistency"])
+    assert list(terms.named) == ["consistency"]
+    terms.loss.backward()
+    assert encoder.shift.grad.abs().sum() > 0
+
+
+def test_a_pair_prior_takes_the_place_of_both_priors(x):
+    model, rho = model_of(LinearGaussian(widen=0.3)), 0.9
+    terms = Consistent(ELBO(0.5), 0.5, shifted, divergence="avae")(model, x)
+    view, original = model.encoder(x + 0.5), model.encoder(x)
+    conditional = 0.5 * (
+        ((view.mean - rho * original.mean).square() + view.variance + rho**2 * original.variance) / (1 - rho**2)
+        + math.log(2 * math.pi * (1 - rho**2))
+    ).sum(-1)  # -E log p(z'|z), the coupling of the AVAE
+    kept = terms.named["distortion"] + terms.named["view_distortion"] + 0.5 * terms.named["rate"]
+    torch.testing.assert_close(terms.per_shape, kept + 0.5 * (conditional - view.entropy()))
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from pathlib import Path
 
 MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture")
 PRESETS = ("tiny", "small", "full")
-OBJECTIVES = ("elbo", "iwae")
+OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
 TRANSFORMS = ("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "crop")
-DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein")
+DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")
 TARGETS = ("view", "original")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -60,7 +60,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model")
     group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
     group.add_argument("--transform", choices=TRANSFORMS, help="what makes a view")
-    group.add_argument("--divergence", choices=DIVERGENCES, help="between the posteriors of view and original")
+    group.add_argument("--divergence", choices=DIVERGENCES, help="what ties a view's posterior to its original's")
     group.add_argument("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
     group.add_argument("--target", choices=TARGETS, help="what a view must reconstruct")
     group.add_argument("--warm-up", type=float, metavar="PART", help="part of the training over which weights rise")

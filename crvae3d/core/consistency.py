@@ -12,26 +12,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
+from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Objective, Terms
-from crvae3d.core.posteriors import wasserstein2
 from crvae3d.core.schedules import Schedule, final, value_at
 from crvae3d.errors import InputError, unknown
 
 View = Callable[..., object]
 """A transformation: `t(x, generator=g)` returns a transformed x, random but a function of the generator alone."""
-
-Divergence = Callable[[Distribution, Distribution], Tensor]
-
-DIVERGENCES: dict[str, Divergence] = {
-    "kl": lambda view, original: kl_divergence(view, original),
-    "reverse": lambda view, original: kl_divergence(original, view),
-    "symmetric": lambda view, original: (kl_divergence(view, original) + kl_divergence(original, view)) / 2,
-    "wasserstein": wasserstein2,
-}
-"""How far the posterior of a view is from the original's: nats per shape, squared code units for `wasserstein`."""
 
 TARGETS = ("view", "original")
 

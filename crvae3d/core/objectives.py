@@ -4,6 +4,8 @@
     beta-ELBO  the same with the KL weighted by beta                                       Higgins and others, 2017
     IWAE       log p(x) >= E[ log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x) ]                   Burda and others, 2016
 
+Beside them stand two that are no bounds: an auto-encoder, and none at all.
+
 The distortion is -E_q[ log p(x|z) ], the rate is KL( q(z|x) || p(z) ). Both are summed over the event by the distributions
 themselves and averaged over the batch in one place, `Terms.loss`: reducing them differently changes beta unseen.
 """
@@ -84,4 +86,25 @@ class IWAE:
         return Terms(-bound, named, posterior)
 
 
-Objective = ELBO | IWAE
+@dataclass(frozen=True)
+class Autoencoder:
+    """The distortion at the posterior mean, and no rate: a deterministic auto-encoder, the control without a prior."""
+
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+        """Encode `x`, decode its mean, and judge the decoder by `target` (`x` itself where None)."""
+        posterior = model.encoder(x)
+        distortion = -model.decoder(posterior.mean).log_prob(x if target is None else target)
+        return Terms(distortion, {"distortion": distortion}, posterior)
+
+
+@dataclass(frozen=True)
+class EncoderOnly:
+    """No bound: the decoder stays as it is, and what trains the encoder is the regulariser that wraps this."""
+
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+        """Encode `x`; nothing is decoded."""
+        posterior = model.encoder(x)
+        return Terms(torch.zeros(posterior.batch_shape, device=posterior.mean.device), {}, posterior)
+
+
+Objective = ELBO | IWAE | Autoencoder | EncoderOnly

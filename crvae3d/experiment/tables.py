@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from crvae3d.core.consistency import Consistent
-from crvae3d.core.objectives import ELBO, IWAE
+from crvae3d.core.divergences import PAIR_PRIORS
+from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
+from crvae3d.core.objectives import Objective as Bound
 from crvae3d.core.schedules import WarmUp
 from crvae3d.errors import InputError, unknown
 from crvae3d.points import augment
@@ -29,7 +31,7 @@ PRESETS: dict[str, tuple[dict[str, object], Training]] = {
 }
 """`tiny`: seconds, for trying; `small`: minutes on two cores; `full`: the literature's size (FoldingNet)."""
 
-OBJECTIVES = ("elbo", "iwae")
+OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
 BETA = 0.005
 
 
@@ -67,13 +69,14 @@ class Objective:
     """What is minimised.
 
     Args:
-        objective: elbo or iwae.
+        objective: elbo, iwae, autoencoder (deterministic, no rate), or none: the regulariser alone trains the encoder.
         samples: K of iwae; None for 5.
         beta: weight of the rate of elbo; None for `BETA`.
-        consistency: lambda, the weight of KL( q(z|t(x)) || q(z|x) ); 0 is the plain model.
+        consistency: lambda, the weight of KL( q(z|t(x)) || q(z|x) ), or of what `divergence` names; 0 is the plain model.
+            A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
         views: views of each shape; None for one where there is a consistency weight, else none.
         transform: family of views, a name in `TRANSFORMS`.
-        divergence: kl (the paper's), reverse, symmetric or wasserstein.
+        divergence: kl (the paper's), or another name in `core.divergences.DIVERGENCES`.
         stop_gradient: hold the original's posterior still in the divergence.
         target: what a view reconstructs: view (the paper's) or original.
         warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
@@ -99,6 +102,15 @@ class Objective:
             raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
         if self.samples is not None and self.objective != "iwae":
             raise InputError(f"samples belong to the objective iwae, and {self.objective} takes one: leave them out")
+        if self.objective == "none" and not self.consistency:
+            raise InputError(
+                "the objective none leaves training to the regulariser: give it a consistency weight above 0"
+            )
+        if self.divergence in PAIR_PRIORS and (self.objective != "elbo" or self.consistency > 1):
+            raise InputError(
+                f"{self.divergence} stands in for the rate of elbo: its weight lies in [0, 1] and is a factor on beta, "
+                f"got {self.consistency} with {self.objective}"
+            )
         for name in ("beta", "consistency"):
             if not (getattr(self, name) or 0) >= 0:
                 raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
@@ -106,20 +118,27 @@ class Objective:
 
     def build(self, points: int) -> Consistent:
         """The objective for a training on `points` points a shape."""
-        if self.objective == "iwae":
-            bound = IWAE(5 if self.samples is None else self.samples)
-        else:
-            bound = ELBO(self._scheduled(BETA if self.beta is None else self.beta))
         views = int(self.consistency > 0) if self.views is None else self.views
         return Consistent(
-            bound,
-            self._scheduled(self.consistency),
+            self._bound(),
+            self._scheduled(self.consistency * (self._beta if self.divergence in PAIR_PRIORS else 1)),
             TRANSFORMS[self.transform](points) if views else None,
             views,
             self.divergence,
             self.stop_gradient,
             self.target,
         )
+
+    @property
+    def _beta(self) -> float:
+        return BETA if self.beta is None else self.beta
+
+    def _bound(self) -> Bound:
+        if self.objective == "iwae":
+            return IWAE(5 if self.samples is None else self.samples)
+        if self.objective == "elbo":
+            return ELBO(self._scheduled(self._beta))
+        return Autoencoder() if self.objective == "autoencoder" else EncoderOnly()
 
     def _scheduled(self, weight: float) -> float | WarmUp:
         return WarmUp(weight, self.warm_up) if self.warm_up and weight else weight
