@@ -39,12 +39,12 @@ def trained(dataset: str, root: str, folder: Path, seed: int, options: dict, thr
 
 def judged(folders: list[Path], root: str, split: str, threads: int) -> dict[str, dict]:
     """Evaluate the runs of one seed, which share their controls."""
-    from crvae3d.experiment.compare import compare
+    from crvae3d.experiment.evaluate import evaluate_runs
 
     torch.set_num_threads(threads)
     figures = folders[0].parent / f"{'_'.join(folder.name for folder in folders)}_{split}.json"
     if not figures.exists():
-        compare(folders, split=split, root=root, figures_file=figures, progress=False)
+        evaluate_runs(folders, split=split, root=root, figures_file=figures, progress=False)
     print(*(folder.name for folder in folders), "judged", flush=True)
     found = json.loads(figures.read_text())
     return found if len(folders) > 1 else {folders[0].name: found}

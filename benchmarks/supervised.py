@@ -18,7 +18,7 @@ from torch import nn
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.load import load
-from crvae3d.experiment.compare import POINTS
+from crvae3d.experiment.evaluate import POINTS
 from crvae3d.experiment.runs import learn_from
 from crvae3d.experiment.settings import provenance
 from crvae3d.points.augment import Compose, Jitter, Scale, Subset

@@ -8,7 +8,7 @@ from importlib import import_module
 _HOME = {
     "Settings": "crvae3d.experiment.settings",
     "train": "crvae3d.experiment.runs",
-    "evaluate": "crvae3d.experiment.compare",
+    "evaluate": "crvae3d.experiment.evaluate",
     "embed": "crvae3d.experiment.embed",
     "reconstruct": "crvae3d.experiment.embed",
     "VAE": "crvae3d.experiment.pretrained",

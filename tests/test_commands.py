@@ -79,14 +79,14 @@ def test_evaluate_compares_runs_beside_their_controls(place, capsys):
 
 
 def test_runs_that_began_alike_share_their_controls(place, monkeypatch):
-    from crvae3d.experiment import compare
+    from crvae3d.experiment import evaluate
 
     asked = []
     monkeypatch.setattr(
-        compare, "evaluate_controls", lambda model, *_, **__: asked.append(model) or {"untrained_accuracy": len(asked)}
+        evaluate, "evaluate_controls", lambda model, *_, **__: asked.append(model) or {"untrained_accuracy": len(asked)}
     )
     shutil.copytree(place / "cr", place / "twin")
-    figures = compare.compare([place / name for name in ("cr", "vae", "twin")], progress=False)
+    figures = evaluate.evaluate_runs([place / name for name in ("cr", "vae", "twin")], progress=False)
     assert [one["untrained_accuracy"] for one in figures.values()] == [1, 2, 1]  # vae began with another seed
 
 

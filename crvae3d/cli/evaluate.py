@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print the table, write page and figures."""
-    from crvae3d.experiment.compare import compare, print_table
+    from crvae3d.experiment.evaluate import evaluate_runs, print_table
 
-    found = compare(
+    found = evaluate_runs(
         arguments.run_folders,
         train=arguments.train,
         test=arguments.test,

@@ -19,16 +19,16 @@ POINTS = 2048
 
 
 def evaluate(run: str | Path, **options: object) -> dict[str, object]:
-    """The figures of one run; the arguments are those of `compare`.
+    """The figures of one run; the arguments are those of `evaluate_runs`.
 
     Returns:
         `svm_accuracy`, `svm_accuracy_pooled`, `untrained_accuracy`, `knn_accuracy`, `chamfer`, `consistency_gap`,
         `active_units` and more, by name; accuracies are fractions.
     """
-    return compare([run], **options)[Path(run).name]
+    return evaluate_runs([run], **options)[Path(run).name]
 
 
-def compare(
+def evaluate_runs(
     runs: Sequence[str | Path],
     train: str | Path | None = None,
     test: str | Path | None = None,
