@@ -8,7 +8,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from crvae3d.evaluation.holdout import standardised
 from crvae3d.evaluation.knn import knn_probe
 from crvae3d.evaluation.linear import linear_probe
-from crvae3d.evaluation.occupancy import occupancy, occupancy_codes
+from crvae3d.evaluation.codes import encode
+from crvae3d.evaluation.occupancy import OccupancyCodes, occupancy
 
 
 def clusters(shapes: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +60,12 @@ def test_occupancy_counts_points_in_cells():
     found = occupancy(corners[None], cells=2)
     np.testing.assert_array_equal(found, [[0.25, 0.25, 0, 0, 0, 0, 0, 0.5]])
     np.testing.assert_array_equal(occupancy(3 * corners[None], cells=2), found)  # outside counts in the nearest cell
+
+
+def occupancy_codes(train, test, cells=16, components=256):
+    """Codes of both parts by the axes of the first."""
+    model = OccupancyCodes(train, cells, components)
+    return tuple(encode(model, part, progress=False).means for part in (train, test))
 
 
 def test_occupancy_codes_do_not_know_the_order_of_points():

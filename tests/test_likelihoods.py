@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+from crvae3d.points import batch, likelihoods
 from crvae3d.points.batch import Ragged
-from crvae3d.points.likelihoods import Chamfer, Mixture
+from crvae3d.points.likelihoods import LIKELIHOODS, Chamfer, Mixture
 from tests.references import chamfer_matrix
 
 
@@ -80,8 +81,6 @@ def test_mixture_samples_follow_its_density():
 
 
 def test_mixture_in_pieces_has_the_gradient_of_the_whole(monkeypatch):
-    from crvae3d.points import likelihoods
-
     gradients = []
     for pairs in (2**22, 64):
         monkeypatch.setattr(likelihoods, "PAIRS_AT_ONCE", pairs)
@@ -89,3 +88,59 @@ def test_mixture_in_pieces_has_the_gradient_of_the_whole(monkeypatch):
         centres, x = torch.randn(2, 9, 3, requires_grad=True), torch.randn(2, 12, 3)
         gradients.append(torch.autograd.grad(Mixture(centres, 0.5).log_prob(x).sum(), centres)[0])
     torch.testing.assert_close(*gradients)
+
+
+def log_kernel_sums(x, centres, scale):
+    """sum_n log 1/M sum_m exp( -|x_n - c_m|^2 / 2 s^2 ) in double precision, from the whole matrix."""
+    squared = (x.double()[:, :, None] - centres.double()[:, None]).square().sum(-1)
+    return (torch.logsumexp(-squared / (2 * scale**2), -1) - math.log(centres.shape[1])).sum(-1)
+
+
+def surfaces(shapes, size, seed):
+    """Points of the unit sphere: a cloud as a decoder sees it."""
+    points = torch.randn(shapes, size, 3, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(points, dim=-1)
+
+
+@pytest.mark.parametrize("scale", [0.005, 0.03, 0.5, 20.0])
+@pytest.mark.parametrize("away", [0.0, 2.0])
+def test_mixture_is_exact_at_every_scale_with_and_without_a_gradient(scale, away):
+    """Within 1e-4 nats per point of double precision, or what single precision leaves of far larger numbers."""
+    centres, x = surfaces(3, 120, 0), surfaces(3, 90, 1) + away
+    expected = log_kernel_sums(x, centres, scale) / 90 - 3 * math.log(scale * math.sqrt(2 * math.pi))
+    for differentiated in (False, True):
+        found = Mixture(centres.requires_grad_(differentiated), scale).log_prob(x)
+        assert found.requires_grad == differentiated
+        torch.testing.assert_close(found.detach().double() / 90, expected, atol=1e-4, rtol=1e-6)
+
+
+def test_mixture_keeps_the_precision_and_the_broken_numbers_that_it_is_given():
+    centres, x = surfaces(2, 30, 0).double(), surfaces(2, 20, 1).double()
+    with torch.no_grad():
+        found = Mixture(centres, 0.1).log_prob(x)
+        centres[1, 4, 0] = math.nan
+        broken = Mixture(centres, 0.1).log_prob(x)
+    expected = log_kernel_sums(x, surfaces(2, 30, 0), 0.1) - 60 * math.log(0.1 * math.sqrt(2 * math.pi))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
+    assert broken[0] == found[0] and broken[1].isnan()
+
+
+@pytest.mark.parametrize("numbers", [8 * 9 * 5, 8 * 9 * 30, 1])
+def test_mixture_without_a_gradient_checkpoints_nothing_and_works_block_by_block(monkeypatch, numbers):
+    """Blocks are a part of a cloud, several whole clouds, or one point."""
+    centres, x = torch.randn(4, 3, 9, 3), torch.randn(3, 12, 3)
+    with torch.no_grad():
+        whole = Mixture(centres, 0.5).log_prob(x)
+        monkeypatch.setitem(batch.NUMBERS_A_BLOCK, "cpu", numbers)
+        monkeypatch.setattr(likelihoods, "checkpoint", None)
+        torch.testing.assert_close(Mixture(centres, 0.5).log_prob(x), whole)
+
+
+def test_the_mixture_alone_calls_itself_normalised():
+    """Its integral stands above; the same integral of the energy is another number."""
+    assert {name: kind.normalised for name, kind in LIKELIHOODS.items()} == {"chamfer": False, "mixture": True}
+    axis = torch.linspace(-4, 4, 60)
+    grid = torch.cartesian_prod(axis, axis, axis)[:, None]
+    centres = torch.tensor([[[-1.0, 0, 0], [1, 0, 0]]]).expand(len(grid), -1, -1)
+    mass = Chamfer(centres, 0.4).log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 3
+    assert abs(mass.item() - 1) > 0.1

@@ -1,8 +1,8 @@
 """All figures of a model's frozen codes, and those of the controls without which none of them means anything."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,18 @@ from crvae3d.evaluation.alarms import alarms
 from crvae3d.evaluation.codes import Codes, encode
 from crvae3d.evaluation.consistency import Transform, consistency_gaps
 from crvae3d.evaluation.frozen import Shapes
-from crvae3d.evaluation.information import active_units, mean_rate
+from crvae3d.evaluation.information import active_units, information_cap, mean_rate, mutual_information
 from crvae3d.evaluation.knn import knn_probe
-from crvae3d.evaluation.linear import linear_probe
-from crvae3d.evaluation.occupancy import occupancy_codes
+from crvae3d.evaluation.labelled import FEATURES, LABELLED, Labelled, labelled_figures
+from crvae3d.evaluation.likelihood import log_likelihood
+from crvae3d.evaluation.linear import LinearClassifier, linear_probe
+from crvae3d.evaluation.occupancy import OccupancyCodes
 from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_chamfer
+from crvae3d.evaluation.robustness import features_of, robustness
 
 Figures = dict[str, Any]
 Pair = tuple[np.ndarray, np.ndarray]
 """Features of train and of test."""
-
-LABELLED = (
-    *("svm_accuracy", "svm_cost", "svm_accuracy_pooled", "svm_cost_pooled", "knn_accuracy", "knn_accuracy_pooled"),
-)
-"""The figures of a model that need labels, and are None without."""
 
 CONTROLS = ("untrained_accuracy", "untrained_accuracy_pooled", "untrained_knn_accuracy", "occupancy_accuracy")
 """The figures of the controls, which are None without labels."""
@@ -44,6 +42,23 @@ class LabelledShapes:
     labels: np.ndarray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Further:
+    """What takes longer than all the rest, and is left out by default.
+
+    Attributes:
+        corruptions: by family, called with a strength from 1 to 5, for the figure `robustness`.
+        corrupted: the shapes that are corrupted; None for those of test.
+        sampled: shapes for `log_likelihood_<samples>`, where the model is a normalised density; None for none.
+        episodes: of each few-shot setting.
+    """
+
+    corruptions: Mapping[str, Callable[[int], Transform]] = field(default_factory=dict)
+    corrupted: LabelledShapes | None = None
+    sampled: Shapes | None = None
+    episodes: int = 10
+
+
 def evaluate_model(
     model: nn.Module,
     train: LabelledShapes,
@@ -53,11 +68,12 @@ def evaluate_model(
     batch_size: int = 64,
     progress: bool = True,
     title: str = "",
+    further: Further | None = None,
 ) -> Figures:
     """Judge a model by shapes that nothing was chosen on.
 
     Args:
-        model: what is judged.
+        model: what is judged; one without a decoder has no figures of reconstruction.
         train: what classifiers are fitted on, and choose their settings on.
         test: what is reported.
         transforms: those whose consistency gap is measured, by name.
@@ -65,34 +81,51 @@ def evaluate_model(
         batch_size: shapes encoded at once.
         progress: whether to show it.
         title: what the progress calls the model.
+        further: what else to measure.
 
     Returns:
         Ready for JSON, None where a figure cannot be had. Accuracies are fractions; `chamfer` is squared, a mean over
         points, both directions summed; `rate` and each `consistency_gap` are nats a shape, `consistency_gap` being the
-        mean of `consistency_gap_<name>`; `alarms` is a list of sentences.
+        mean of `consistency_gap_<name>`; `robustness` has for each read-out and family the accuracy at each strength;
+        `log_likelihood_<samples>` is nats a point; `alarms` is a list of sentences.
     """
-    name = f"{title}: " if title else ""
+    name, further = f"{title}: " if title else "", further or Further()
     codes = encode(model, test.points, batch_size, progress, f"{name}encoding test")
-    figures = dict.fromkeys(LABELLED)
+    figures: Figures = dict.fromkeys(LABELLED)
     if train.labels is not None and test.labels is not None:
         known = encode(model, train.points, batch_size, progress, f"{name}encoding train")
-        figures |= _trained(known, codes, train.labels, test.labels, seed, progress, name)
+        labelled = Labelled(known, codes, train.labels, test.labels)
+        found, classifiers = labelled_figures(labelled, seed, further.episodes, progress, name)
+        figures |= found | _robust(model, classifiers, further, test, seed, progress, name)
     gaps = consistency_gaps(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
-    figures |= _of_gaps(gaps)
-    figures |= _of_codes(model, codes, test.points, seed, batch_size, progress, name)
+    figures |= _of_gaps(gaps) | _of_codes(codes)
+    if hasattr(model, "decoder"):
+        figures |= _of_decoder(model, codes, test.points, seed, batch_size, progress, name)
+        figures |= _of_density(model, further.sampled, seed, progress, name)
+    else:
+        figures |= {"chamfer": None, "alarms": list(alarms(codes))}
     figures |= {"n_train": len(train.points), "n_test": len(test.points)}
-    return {key: _told(value) for key, value in figures.items()}
+    return _told(figures)
 
 
-def _trained(
-    train: Codes, test: Codes, labels: np.ndarray, test_labels: np.ndarray, seed: int, progress: bool, name: str
+def _robust(
+    model: nn.Module,
+    classifiers: Mapping[str, LinearClassifier],
+    further: Further,
+    test: LabelledShapes,
+    seed: int,
+    progress: bool,
+    name: str,
 ) -> Figures:
-    """What classifiers make of the model's posterior means and pooled features."""
-    figures: Figures = {}
-    for suffix, pair in (("", (train.means, test.means)), ("_pooled", (train.pooled, test.pooled))):
-        linear, knn = _probes(pair, labels, test_labels, seed, progress, name)
-        figures |= {f"svm_accuracy{suffix}": linear[0], f"svm_cost{suffix}": linear[1], f"knn_accuracy{suffix}": knn}
-    return figures
+    """The accuracy of the classifiers on corrupted shapes, for each read-out, family and strength."""
+    if not (further.corruptions and classifiers):
+        return {}
+
+    shapes = further.corrupted or test
+    named = {FEATURES[suffix]: classifier for suffix, classifier in classifiers.items()}
+    asked = {"seed": seed, "progress": progress, "what": f"{name}corrupted shapes"}
+    found = robustness(features_of(model), named, shapes.points, shapes.labels, further.corruptions, **asked)
+    return {"robustness": {suffix: found[FEATURES[suffix]] for suffix in classifiers}}
 
 
 def evaluate_controls(
@@ -116,7 +149,8 @@ def evaluate_controls(
     ask = (train.labels, test.labels, seed, progress, "control: ")
     means, knn = _probes((known.means, codes.means), *ask)
     pooled, _ = _probes((known.pooled, codes.pooled), *ask)
-    occupancy, _ = _probes(occupancy_codes(*parts, seed=seed, progress=progress), *ask)
+    cells = OccupancyCodes(parts[0], seed=seed, progress=progress)
+    occupancy, _ = _probes(tuple(encode(cells, part, progress=False).means for part in parts), *ask)
     return dict(zip(CONTROLS, (means[0], pooled[0], knn, occupancy[0]), strict=True))
 
 
@@ -131,18 +165,37 @@ def _probes(
     return (linear.accuracy, linear.cost), knn_probe(*data, seed=seed).accuracy
 
 
-def _of_codes(
+def _of_codes(codes: Codes) -> Figures:
+    """What the posteriors alone carry, in nats."""
+    size = codes.means.shape[1]
+    sharp = bool(codes.finite.all() and (codes.stddevs > 0).all())
+    return {
+        "active_units": active_units(codes.means),
+        "code_size": size,
+        "rate": mean_rate(codes.means, codes.stddevs),
+        "mutual_information": mutual_information(codes.means, codes.stddevs) if sharp else None,
+        "mutual_information_cap": information_cap(len(codes)),
+    }
+
+
+def _of_decoder(
     model: nn.Module, codes: Codes, clouds: Shapes, seed: int, batch_size: int, progress: bool, name: str
 ) -> Figures:
-    """What needs no labels: reconstruction, information, and what is wrong."""
+    """Reconstruction, and what is wrong."""
     made = reconstruct(model, clouds, batch_size, progress, f"{name}reconstructing")
     return {
         "chamfer": float(reconstruction_chamfer(made, clouds, batch_size, progress).mean()),
-        "active_units": active_units(codes.means),
-        "code_size": codes.means.shape[1],
-        "rate": mean_rate(codes.means, codes.stddevs),
         "alarms": list(alarms(codes, diversity(made, clouds, seed=seed))),
     }
+
+
+def _of_density(model: nn.Module, clouds: Shapes | None, seed: int, progress: bool, name: str) -> Figures:
+    """The log-likelihood by importance sampling, of a model that has one."""
+    if clouds is None or not model.decoder(model.prior.mean[None]).normalised:
+        return {}
+    found = log_likelihood(model, clouds, seed=seed, progress=progress, what=f"{name}log-likelihood")
+    bounds = {f"log_likelihood_{samples}": value for samples, value in found.per_point.items()}
+    return bounds | {"effective_samples": found.effective_samples}
 
 
 def _of_gaps(gaps: Mapping[str, float]) -> Figures:
@@ -153,4 +206,8 @@ def _of_gaps(gaps: Mapping[str, float]) -> Figures:
 
 def _told(value: Any) -> Any:
     """JSON has no word for a number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _told(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_told(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

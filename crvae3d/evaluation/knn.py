@@ -65,7 +65,7 @@ def _accuracies(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, neighbours: Sequence[int]
 ) -> list[float]:
     """The share of test shapes named correctly, for each number of neighbours."""
-    train, test = (_directions(part) for part in standardised(train, test))
+    train, test = (directions(part) for part in standardised(train, test))
     names, classes = np.unique(labels, return_inverse=True)
     correct = np.zeros(len(neighbours))
     for start in range(0, len(test), AT_ONCE):
@@ -78,8 +78,8 @@ def _accuracies(
     return (correct / len(test)).tolist()
 
 
-def _directions(features: np.ndarray) -> np.ndarray:
-    """Each row at length 1; a row of zeros stays."""
+def directions(features: np.ndarray) -> np.ndarray:
+    """Each row (S, F) at length 1, so that a product of rows is their cosine; a row of zeros stays."""
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 

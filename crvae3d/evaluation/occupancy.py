@@ -1,8 +1,12 @@
 """The control without any network: where in the cube a shape's points lie, in few numbers."""
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from crvae3d.core.posteriors import DiagonalGaussian
 from crvae3d.evaluation.frozen import Shapes, batches, shown, take
+from crvae3d.points.batch import dense
 
 
 def occupancy(clouds: Shapes, cells: int = 16, progress: bool = False) -> np.ndarray:
@@ -18,32 +22,56 @@ def occupancy(clouds: Shapes, cells: int = 16, progress: bool = False) -> np.nda
     """
     rows = []
     for places in shown(batches(clouds), "occupancy", progress):
-        points = take(clouds, places).cpu().numpy()
-        grid = np.clip(np.floor((points + 1) * (cells / 2)), 0, cells - 1).astype(np.int64)
-        cell = (grid[..., 0] * cells + grid[..., 1]) * cells + grid[..., 2]
-        rows += [np.bincount(one, minlength=cells**3) / len(one) for one in cell]
-    return np.asarray(rows, dtype=np.float32)
+        rows += [_histogram(cloud, cells) for cloud in take(clouds, places).cpu().numpy()]
+    return np.stack(rows)
 
 
-def occupancy_codes(
-    train: Shapes, test: Shapes, cells: int = 16, components: int = 256, seed: int = 0, progress: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """The principal components of the occupancy, found on train alone.
+def _histogram(points: np.ndarray, cells: int) -> np.ndarray:
+    """The share of one shape's points (N, 3) in each cell."""
+    grid = np.clip(np.floor((points + 1) * (cells / 2)), 0, cells - 1).astype(np.int64)
+    cell = (grid[:, 0] * cells + grid[:, 1]) * cells + grid[:, 2]
+    return (np.bincount(cell, minlength=cells**3) / len(points)).astype(np.float32)
+
+
+class OccupancyCodes(nn.Module):
+    """The principal components of the occupancy, found on train alone: judged as an encoder is, by `encode`.
+
+    Its posterior is a point, the pooled features are the occupancy itself.
 
     Args:
         train: (S, N, 3).
-        test: (T, N, 3).
         cells: along each side of the grid.
         components: numbers a shape, at most as many as train has shapes or the grid cells.
         seed: of the randomised decomposition.
         progress: whether to show it.
-
-    Returns:
-        Codes (S, components) and (T, components), float32.
     """
-    from sklearn.decomposition import PCA
 
-    histograms = [occupancy(part, cells, progress) for part in (train, test)]
-    size = min(components, *histograms[0].shape)
-    axes = PCA(size, svd_solver="randomized", random_state=seed).fit(histograms[0])
-    return tuple(axes.transform(part).astype(np.float32) for part in histograms)
+    def __init__(
+        self, train: Shapes, cells: int = 16, components: int = 256, seed: int = 0, progress: bool = False
+    ) -> None:
+        super().__init__()
+        from sklearn.decomposition import PCA
+
+        histograms = occupancy(train, cells, progress)
+        size = min(components, *histograms.shape)
+        self.axes = PCA(size, svd_solver="randomized", random_state=seed).fit(histograms)
+        self.cells = cells
+
+    @property
+    def encoder(self) -> "OccupancyCodes":
+        """Itself."""
+        return self
+
+    def pool(self, x: object) -> Tensor:
+        """The occupancy of a batch, (B, cells^3)."""
+        points, mask = dense(x)
+        clouds = points if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
+        return torch.stack([torch.from_numpy(_histogram(cloud.cpu().numpy(), self.cells)) for cloud in clouds])
+
+    def posterior(self, pooled: Tensor) -> DiagonalGaussian:
+        """The codes of occupancies (B, cells^3), without any spread."""
+        means = torch.from_numpy(self.axes.transform(pooled.numpy()).astype(np.float32))
+        return DiagonalGaussian(means, torch.full_like(means, -torch.inf))
+
+    def forward(self, x: object) -> DiagonalGaussian:
+        return self.posterior(self.pool(x))

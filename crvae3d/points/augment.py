@@ -184,7 +184,7 @@ class Subset(CloudTransform):
         if points.shape[1] <= self.points:
             return points, mask
         rank = uniform(points.shape[:2], 0, 1, points, generator)
-        return _keep_lowest(points, mask, rank, self.points)
+        return keep_lowest(points, mask, rank, self.points)
 
 
 class DropPoints(CloudTransform):
@@ -242,7 +242,7 @@ class FromPyG(CloudTransform):
         return f"FromPyG({self.transform})"
 
 
-def _keep_lowest(points: Tensor, mask: Tensor | None, rank: Tensor, size: int) -> Cloud:
+def keep_lowest(points: Tensor, mask: Tensor | None, rank: Tensor, size: int) -> Cloud:
     """The `size` points of lowest rank of each shape; padded points come last."""
     if mask is not None:
         rank = rank.masked_fill(~mask, torch.inf)
@@ -254,8 +254,17 @@ def _keep_lowest(points: Tensor, mask: Tensor | None, rank: Tensor, size: int) -
 def _drop_highest(points: Tensor, mask: Tensor | None, rank: Tensor, share: Tensor) -> Cloud:
     """Without the given share (B, 1) of the points, those of highest rank; at least one point is left."""
     mask = torch.ones_like(rank, dtype=torch.bool) if mask is None else mask
-    place = rank.masked_fill(~mask, torch.inf).argsort(1).argsort(1)
     size = mask.sum(1, keepdim=True)
     keep = (size - (share * size).floor()).clamp(min=1)
-    kept = mask & (place < keep)
+    return keep_only(points, mask & (order(rank, mask) < keep))
+
+
+def order(rank: Tensor, mask: Tensor | None) -> Tensor:
+    """The place of each point in its shape by ascending rank, (B, N) from 0 on; padded points come last."""
+    rank = rank if mask is None else rank.masked_fill(~mask, torch.inf)
+    return rank.argsort(1).argsort(1)
+
+
+def keep_only(points: Tensor, kept: Tensor) -> Cloud:
+    """The points that `kept` (B, N) marks; the others become padding."""
     return torch.where(kept[..., None], points, 0), kept

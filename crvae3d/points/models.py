@@ -1,21 +1,24 @@
 """Point-cloud models as settings: what it takes to build one, and to build it again from a file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from crvae3d.core.model import VAE
 from crvae3d.core.posteriors import standard_normal
-from crvae3d.errors import InputError
+from crvae3d.errors import InputError, unknown
 from crvae3d.points.folding import Folding
 from crvae3d.points.pointnet import PointNet
 
 
 @dataclass(frozen=True)
 class PointModel:
-    """A PointNet encoder with a folding decoder; the fields are those of `PointNet` and `Folding`.
+    """An encoder with a folding decoder; the fields are those of `PointNet` and `Folding`.
 
     Args:
+        encoder: a name in `ENCODERS`.
         code_size: D.
         encoder_widths: of PointNet's shared network; the last is the number of pooled features.
         head_widths: of PointNet's layers between the pooled features and the posterior.
@@ -40,8 +43,11 @@ class PointModel:
     likelihood: str = "chamfer"
     scale: float = 0.05
     learn_scale: bool = True
+    encoder: str = "pointnet"
 
     def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            unknown("encoder", self.encoder, ENCODERS)
         for name in ("code_size", "output_points", "decoder_width", "scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
@@ -50,9 +56,7 @@ class PointModel:
         """The model with fresh weights, which are a function of `seed` alone."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            encoder = PointNet(
-                self.code_size, self.encoder_widths, self.norm, self.input_transform, head_widths=self.head_widths
-            )
+            encoder = ENCODERS[self.encoder](self)
             decoder = Folding(
                 self.code_size,
                 self.output_points,
@@ -63,3 +67,18 @@ class PointModel:
                 self.learn_scale,
             )
         return VAE(encoder, decoder, standard_normal(self.code_size))
+
+
+def _pointnet(settings: PointModel) -> nn.Module:
+    return PointNet(
+        settings.code_size,
+        settings.encoder_widths,
+        settings.norm,
+        settings.input_transform,
+        head_widths=settings.head_widths,
+    )
+
+
+ENCODERS: dict[str, Callable[[PointModel], nn.Module]] = {"pointnet": _pointnet}
+"""Encoders by name. One of your own is a line here: made of the settings, it has `code_size`, `pool(x)` (B, F) of a dense
+batch (B, N, 3) or a `Ragged`, and `posterior(pooled)` and `forward(x)`, which give a `DiagonalGaussian` over (B, D)."""
