@@ -9,6 +9,7 @@ _HOME = {
     "Settings": "crvae3d.experiment.settings",
     "train": "crvae3d.experiment.runs",
     "evaluate": "crvae3d.experiment.evaluate",
+    "compare": "crvae3d.experiment.compare",
     "embed": "crvae3d.experiment.embed",
     "reconstruct": "crvae3d.experiment.embed",
     "VAE": "crvae3d.experiment.pretrained",

@@ -219,7 +219,7 @@ def labelled(shapes: int, seed: int) -> LabelledShapes:
 FIGURES = {
     *LABELLED,
     *("chamfer", "consistency_gap", "consistency_gap_move", "consistency_gap_none", "active_units", "code_size"),
-    *("rate", "alarms", "n_train", "n_test"),
+    *("rate", "mutual_information", "mutual_information_cap", "alarms", "n_train", "n_test"),
 }
 
 

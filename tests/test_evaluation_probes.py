@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
+from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.holdout import standardised
 from crvae3d.evaluation.knn import knn_probe
 from crvae3d.evaluation.linear import linear_probe
-from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.occupancy import OccupancyCodes, occupancy
 
 

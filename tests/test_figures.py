@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from crvae3d.viewers.explained import explain
+from crvae3d.evaluation.estimates import Estimate
+from crvae3d.viewers.compared import Comparison, Row, Sweep
+from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figure
+from crvae3d.viewers.explained import FIGURES, about, explain
 from crvae3d.viewers.figures import MODEL_COLOURS, clouds_figure, codes_figure, curves_figure
 from crvae3d.viewers.page import MISSING, page
 from crvae3d.viewers.projection import LIMIT, choose, project
@@ -44,10 +47,25 @@ def test_the_best_value_of_a_row_is_marked_controls_included():
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [("consistency_gap", 0, "0"), ("consistency_gap", 298.4, "298"), ("consistency_gap", 0.0123, "0.0123"),
-     ("bound", -1234.5, "−1,234"), ("svm_accuracy", 0.9109, "91.1"), ("chamfer", float("inf"), "infinite")],
+     ("bound", -1234.5, "−1,234"), ("svm_accuracy", 0.9109, "91.1"), ("chamfer", float("inf"), "infinite"),
+     ("svm_accuracy", -0.0004, "0.0"), ("robust/jitter", 0.8123, "81.2"), ("log_likelihood_1000", 2.3456, "2.35"),
+     ("few_shot_5_10", 0.9, "90.0"), ("nmi", 0.71234, "0.712"), ("recall_10", 1, "100.0")],
 )  # fmt: skip
 def test_figures_are_printed_in_their_units(name, value, shown):
     assert explain(name).show(value) == shown
+
+
+def test_values_side_by_side_share_the_decimals_of_the_largest():
+    assert [explain("bound").decimals(*values) for values in ((859, 22.4), (0.0001, 3.2), (0.0123, None))] == [0, 2, 4]
+    assert explain("chamfer").decimals(1.0, 1e-9) == 2  # a figure's own come first
+
+
+def test_each_figure_is_told_in_words_a_detail_like_its_stem():
+    assert all(about(name) for name in FIGURES)
+    assert len({meaning.title for meaning in FIGURES.values()}) == len(FIGURES)
+    assert explain("robust/points_lost/5").title == "Corrupted shapes: points lost, strength 5"
+    assert about("robust/points_lost/5") == about("robust") and about("robust").endswith("Higher is better.")
+    assert about("rate").endswith("KL( q(z|x) || p(z) ).") and about("svm_cost") == ""
 
 
 def test_points_are_packed_closely_and_what_is_not_finite_is_marked():
@@ -124,6 +142,63 @@ def test_codes_are_coloured_by_class_where_there_are_classes(tmp_path):
         picture = pixels(codes_figure(CodeMap(positions, ids, classes), tmp_path / "codes.png"))
         assert [holds(picture, colour) for colour in by_class] == expected
         assert holds(picture, MODEL_COLOURS[0]) == (not classes)
+
+
+def falling(name: str, *means: float, spread: float = 0.01, **flags) -> Row:
+    """Accuracy falls as given, clean first; the chamfer distance is a hundredth of the first."""
+    estimates = [Estimate(mean, spread, mean - spread, mean + spread, (mean,)) for mean in means]
+    chamfer = Estimate(means[0] / 100, None, None, None, (means[0] / 100,))
+    robustness = {"jitter": estimates[1:], "points_lost": estimates[1:]} if means[1:] else {}
+    return Row(name, "", {"svm_accuracy": estimates[0], "chamfer": chamfer}, {}, robustness, **flags)
+
+
+def inked(picture: np.ndarray, colour: str) -> tuple[np.ndarray, np.ndarray]:
+    """(row, column) of each pixel of a colour."""
+    wanted = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    return np.nonzero(np.abs(picture - np.array(wanted)).max(axis=2) < 0.005)
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.1])
+def test_the_trade_off_has_zero_on_the_left_and_an_interval_at_each_weight(tmp_path, spread):
+    rows = [falling(name, mean, spread=spread) for name, mean in (("zero", 0.9), ("$small", 0.6), ("large", 0.5))]
+    sweep = Sweep("a weight", (0.0, 0.1, 10.0), [row.name for row in rows])
+    picture = pixels(tradeoff_figure(Comparison("", "", rows, (), sweep), tmp_path / "new" / "a.png"))
+    up, across = np.nonzero(picture[..., 2] - picture[..., 0] > 0.3)  # thin lines are paler than their colour
+    ends = [up[across < across.min() + 6], up[across > across.max() - 6]]
+    fall = ends[1].mean() - ends[0].mean()  # pixels count from the top: the highest accuracy is at weight 0
+    for end in ends:
+        assert np.ptp(end) == pytest.approx(fall * 2 * spread / 0.4, abs=8)  # no less than a dot's height
+    assert holds(picture, MODEL_COLOURS[1])
+    without = [Row(row.name, "", {"svm_accuracy": None, "chamfer": row.figures["chamfer"]}) for row in rows]
+    picture = pixels(tradeoff_figure(Comparison("", "", without, (), sweep), tmp_path / "b.png"))
+    assert [holds(picture, colour) for colour in MODEL_COLOURS[:2]] == [False, True]
+
+
+def test_robustness_falls_with_strength_and_each_row_has_its_colour(tmp_path):
+    rows = [
+        falling("a$", 0.9, 0.8, 0.3),
+        falling("b", 0.7, 0.65, 0.6, control=True),
+        falling("c", 0.8),
+        falling("d", 1, 1, 1),
+    ]
+    comparison = Comparison("", "", rows, (), strengths=(1, 5))
+    picture = pixels(robustness_figure(comparison, ["a$", "b", "c"], tmp_path / "a.png"))
+    assert [holds(picture, colour) for colour in MODEL_COLOURS[:4]] == [True, True, False, False]
+    half = picture[: len(picture) * 3 // 4, : picture.shape[1] // 2]  # the first corruption, without the legend
+    heights = {}
+    for name, colour in zip("ab", MODEL_COLOURS, strict=False):
+        up, across = inked(half, colour)
+        heights[name] = up[across < across.min() + 6].mean(), up[across > across.max() - 6].mean()
+    assert heights["a"][0] < heights["b"][0] < heights["b"][1] < heights["a"][1]  # pixels count from the top
+
+
+def test_what_a_figure_lacks_is_refused(tmp_path):
+    comparison = Comparison("", "", [falling("a", 0.9)], ())
+    with pytest.raises(ValueError, match="has none"):
+        tradeoff_figure(comparison, tmp_path / "a.png")
+    with pytest.raises(ValueError, match="unknown row 'b'"):
+        robustness_figure(comparison, ["b"], tmp_path / "a.png")
+    assert robustness_figure(comparison, ["a"], tmp_path / "a.png").exists()  # no corruptions, an empty picture
 
 
 def test_matplotlibs_global_state_is_left_alone():

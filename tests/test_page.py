@@ -17,7 +17,7 @@ import pytest
 from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import InputError
-from crvae3d.experiment.compare import compare
+from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.runs import train
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.page import write_page
@@ -194,7 +194,7 @@ def test_the_page_of_a_real_comparison_draws_without_errors_or_requests(chromium
         write_archive(tmp_path / f"some_{split}.npz", clouds(split, 4, points=300, progress=False))
     run = tmp_path / "cr"
     train(Settings.of(tmp_path / "some.npz", preset="tiny", epochs=2), run, progress=False)
-    compare([run], page=tmp_path / "page.html", progress=False)
+    evaluate_runs([run], page=tmp_path / "page.html", progress=False)
     chromium.open(tmp_path / "page.html")
     assert chromium.problems() == [] and chromium.requests() == [(tmp_path / "page.html").as_uri()]
     assert chromium.run("document.querySelectorAll('#shapes option').length") == 64  # every test shape

@@ -6,12 +6,13 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from typing import NoReturn
 
-from crvae3d.cli import data, demo, embed, evaluate, reconstruct, train
+from crvae3d.cli import compare, data, demo, embed, evaluate, reconstruct, train
 from crvae3d.errors import Diverged, InputError
 
 VERBS = {
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "embed": embed,
     "reconstruct": reconstruct,
     "data": data,

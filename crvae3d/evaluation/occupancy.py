@@ -36,7 +36,7 @@ def _histogram(points: np.ndarray, cells: int) -> np.ndarray:
 class OccupancyCodes(nn.Module):
     """The principal components of the occupancy, found on train alone: judged as an encoder is, by `encode`.
 
-    Its posterior is a point, the pooled features are the occupancy itself.
+    Its posterior is a point, and the features before it are the same numbers.
 
     Args:
         train: (S, N, 3).
@@ -63,15 +63,15 @@ class OccupancyCodes(nn.Module):
         return self
 
     def pool(self, x: object) -> Tensor:
-        """The occupancy of a batch, (B, cells^3)."""
+        """The components of a batch, (B, components)."""
         points, mask = dense(x)
         clouds = points if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
-        return torch.stack([torch.from_numpy(_histogram(cloud.cpu().numpy(), self.cells)) for cloud in clouds])
+        histograms = np.stack([_histogram(cloud.cpu().numpy(), self.cells) for cloud in clouds])
+        return torch.from_numpy(self.axes.transform(histograms).astype(np.float32))
 
     def posterior(self, pooled: Tensor) -> DiagonalGaussian:
-        """The codes of occupancies (B, cells^3), without any spread."""
-        means = torch.from_numpy(self.axes.transform(pooled.numpy()).astype(np.float32))
-        return DiagonalGaussian(means, torch.full_like(means, -torch.inf))
+        """The codes without any spread."""
+        return DiagonalGaussian(pooled, torch.full_like(pooled, -torch.inf))
 
     def forward(self, x: object) -> DiagonalGaussian:
         return self.posterior(self.pool(x))

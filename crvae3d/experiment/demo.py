@@ -21,4 +21,6 @@ def demo(out: str | Path, epochs: int = 16, seed: int = 0, progress: bool = True
         if not is_finished(out / name) or Settings.read(out / name) != settings:
             train(settings, out / name, overwrite=True, progress=progress)
     runs = [out / name for name in MODELS]
-    return evaluate_runs(runs, points=1024, page=out / "page.html", figures_file=out / "figures.json", progress=progress)
+    return evaluate_runs(
+        runs, points=1024, page=out / "page.html", figures_file=out / "figures.json", progress=progress
+    )

@@ -9,7 +9,7 @@ from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import Figures, LabelledShapes, evaluate_controls, evaluate_model
 from crvae3d.experiment.pretrained import VAE, best_device
-from crvae3d.experiment.runs import learn_from
+from crvae3d.experiment.runs import decodes, learn_from, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.experiment.tables import GAPS
 
@@ -63,7 +63,7 @@ def evaluate_runs(
             f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}"
         )
     first = Settings.read(runs[0])
-    *found, source = _shapes(first, train, test, split, root, progress)
+    *found, source = judged_shapes(first, split, train, test, root, progress)
     train_shapes, test_shapes = (part.first(min(points, part.points.shape[1])) for part in found)
     shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
@@ -93,18 +93,19 @@ def _judged(
         if began_as not in controls:
             untrained = VAE.build(*began_as).to(best_device())
             controls[began_as] = evaluate_controls(untrained, *shapes, seed=seed, progress=progress)
-        found = evaluate_model(model, *shapes, GAPS, seed=seed, progress=progress, title=name)
+        judged = model if decodes(Settings.read(run)) else without_decoder(model)
+        found = evaluate_model(judged, *shapes, GAPS, seed=seed, progress=progress, title=name)
         figures[name] = found | controls[began_as]
     return figures
 
 
-def _shapes(
+def judged_shapes(
     settings: Settings,
-    train: str | Path | None,
-    test: str | Path | None,
     split: str,
-    root: str | Path | None,
-    progress: bool,
+    train: str | Path | None = None,
+    test: str | Path | None = None,
+    root: str | Path | None = None,
+    progress: bool = True,
 ) -> tuple[Clouds, Clouds, str]:
     """What classifiers are fitted on, what they are judged by, and which form of the data both come from."""
     if (train is None) != (test is None):

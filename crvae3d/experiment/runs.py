@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from crvae3d.datasets.clouds import Clouds, Resident, carve
 from crvae3d.datasets.ingest import say
@@ -87,6 +88,18 @@ def on_the_gpu_if_it_fits(rest: Clouds, validation: Clouds, training: Training) 
 def learn_from(train: Clouds) -> tuple[Clouds, Clouds]:
     """What a training learns from, and the validation part carved from it: the same in every run."""
     return carve(train, VALIDATION_SHARE, VALIDATION_SEED)
+
+
+def decodes(settings: Settings) -> bool:
+    """Whether the training reaches the decoder: without a bound it stays as it was drawn."""
+    return settings.objective.objective != "none"
+
+
+def without_decoder(model: VAE) -> nn.Module:
+    """The encoder of a model alone, to be judged as such."""
+    alone = nn.Module()
+    alone.encoder = model.encoder
+    return alone
 
 
 def _make_room(out: Path, overwrite: bool) -> None:

@@ -50,10 +50,16 @@ function makeCurves(curves, models) {
 }
 
 function key(name, colour, dash) {
-  const label = make("span"), line = svg("svg", { viewBox: "0 0 16 6", class: "key" });
-  line.append(svg("line", { x1: 0, x2: 16, y1: 3, y2: 3, style: `stroke: ${colour}`, "stroke-width": 2.5, "stroke-dasharray": dash }));
-  label.append(line, name);
+  const label = make("span");
+  label.append(stroke(colour, dash), name);
   element("lines").append(label);
+}
+
+// A short piece of a curve, as it stands in a legend.
+function stroke(colour, dash) {
+  const picture = svg("svg", { viewBox: "0 0 16 6", class: "key" });
+  picture.append(svg("line", { x1: 0, x2: 16, y1: 3, y2: 3, style: `stroke: ${colour}`, "stroke-width": 2.5, "stroke-dasharray": dash }));
+  return picture;
 }
 
 function makeMaps(models, gallery) {

@@ -1,6 +1,7 @@
 """What each figure and curve means, in which unit it is printed and which direction is better."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +26,7 @@ class Explanation:
     factor: float = 1.0
     digits: int | None = None
 
-    def show(self, value: float | None) -> str:
+    def show(self, value: float | None, decimals: int | None = None) -> str:
         """The value as printed: a dash where it is missing, words where it is not finite."""
         if value is None:
             return "–"
@@ -33,14 +34,23 @@ class Explanation:
             return "not a number"
         if math.isinf(value):
             return "infinite" if value > 0 else "−infinite"
-        scaled = self.factor * value
-        digits = self.digits if self.digits is not None else _decimals(scaled)
-        return f"{scaled:,.{digits}f}".replace("-", "−")
+        text = f"{self.factor * value:,.{self.decimals(value) if decimals is None else decimals}f}"
+        return text.replace("-", "−" if text.strip("-0.,") else "")
 
+    def decimals(self, *values: float | None) -> int:
+        """Decimals that suit several values printed side by side: the figure's own, or three digits of the largest."""
+        if self.digits is not None:
+            return self.digits
+        scaled = [abs(self.factor * value) for value in values if value is not None and math.isfinite(value)]
+        largest = max(scaled, default=0.0)
+        return min(6, max(0, 2 - math.floor(math.log10(largest)))) if largest else 0
 
-def _decimals(value: float) -> int:
-    """Decimals that leave three significant digits, between none and six."""
-    return min(6, max(0, 2 - math.floor(math.log10(abs(value))))) if value else 0
+    def best(self, values: Iterable[float | None]) -> str | None:
+        """The best of several values as printed, or None where no direction is better or all print alike."""
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        if self.better is None or len({self.show(value) for value in finite}) < 2:
+            return None
+        return self.show((max if self.better == "higher" else min)(finite))
 
 
 def _accuracy(title: str, text: str) -> Explanation:
@@ -71,6 +81,69 @@ FIGURES: dict[str, Explanation] = {
     "occupancy_accuracy": _accuracy(
         "Occupancy histogram", "The linear SVM on the principal components of an occupancy grid: no network at all."
     ),
+    "svm_literature": _accuracy(
+        "Linear SVM as in the literature, codes",
+        "The linear classifier as most papers fit it: C = 1, features as they come, nothing chosen.",
+    ),
+    "svm_literature_pooled": _accuracy(
+        "Linear SVM as in the literature, pooled features",
+        "The same on the encoder's features before the posterior.",
+    ),
+    **{
+        f"few_shot_{ways}_{shots}": _accuracy(
+            f"Few shots: {ways} classes, {shots} shapes each",
+            f"A classifier of the frozen codes that learns from {shots} shapes of each of {ways} classes; mean over draws.",
+        )
+        for ways in (5, 10)
+        for shots in (10, 20)
+    },
+    "retrieval_map": _accuracy(
+        "Retrieval, mean average precision",
+        "Each test shape asks for the others, nearest code first: how early those of its own class come.",
+    ),
+    **{
+        f"recall_{count}": _accuracy(
+            f"Retrieval, recall at {count}",
+            "Test shapes whose nearest other test shape is of their class."
+            if count == 1
+            else f"Test shapes with one of their class among the {count} nearest others.",
+        )
+        for count in (1, 5, 10)
+    },
+    "nmi": Explanation(
+        "Clusters, normalised mutual information",
+        "",
+        "How well clusters of the codes, found without labels, agree with the classes: 0 by chance or nearly, 1 exactly.",
+        better="higher",
+        digits=3,
+    ),
+    "ari": Explanation(
+        "Clusters, adjusted Rand index",
+        "",
+        "The same, counted over pairs of shapes and corrected for chance: 0 by chance, 1 exactly.",
+        better="higher",
+        digits=3,
+    ),
+    "robust_mean": _accuracy(
+        "Corrupted shapes, mean",
+        "The linear SVM of clean codes, on corrupted test shapes: the mean over all corruptions.",
+    ),
+    "robust": _accuracy(
+        "Corrupted shapes",
+        "The linear SVM of clean codes, on test shapes corrupted in one way: the mean over strengths, or one of them.",
+    ),
+    "robust_pooled_mean": _accuracy(
+        "Corrupted shapes, mean, pooled features", "The same on features before the posterior."
+    ),
+    "robust_pooled": _accuracy("Corrupted shapes, pooled features", "The same on features before the posterior."),
+    "robust_clean": _accuracy("Clean shapes", "The same linear SVM on test shapes as they are."),
+    "robust_so3": _accuracy("Any rotation", "The same linear SVM on test shapes turned at random in space."),
+    "robust_azimuth": _accuracy(
+        "Rotation about the vertical", "The same linear SVM on test shapes turned at random about the vertical axis."
+    ),
+    "robust_thin": _accuracy(
+        "Thinned shapes", "The same linear SVM on test shapes that have lost most of their points."
+    ),
     "chamfer": Explanation(
         "Chamfer distance",
         "10⁻³",
@@ -96,6 +169,25 @@ FIGURES: dict[str, Explanation] = {
         better="lower",
     ),
     "rate": Explanation("Rate", "nats a shape", "What the code tells of a test shape: KL( q(z|x) || p(z) )."),
+    "mutual_information": Explanation(
+        "Mutual information",
+        "nats",
+        "What a code tells of which test shape it came from, I(x; z); it cannot pass the logarithm of their number.",
+    ),
+    **{
+        f"log_likelihood_{count}": Explanation(
+            f"Log-likelihood, {count:,} samples",
+            "nats a point",
+            f"log p(x) of test shapes by importance sampling with {count:,} samples of the posterior: a lower bound on average.",
+            better="higher",
+        )
+        for count in (10, 100, 1000)
+    },
+    "effective_samples": Explanation(
+        "Effective samples",
+        "",
+        "How many of the importance samples carry the weight; near 1 the log-likelihood is hardly better than the bound.",
+    ),
 }
 
 CURVES: dict[str, Explanation] = {
@@ -110,11 +202,24 @@ CURVES: dict[str, Explanation] = {
 
 
 def explain(name: str) -> Explanation:
-    """The explanation of a figure; "consistency_gap/jitter" is a consistency gap, an unknown name speaks for itself."""
+    """The explanation of a figure, or of its stem where it has a detail; an unknown name speaks for itself.
+
+    >>> explain("consistency_gap/jitter").title, explain("robust/density_decrease/5").title
+    ('Consistency gap: jitter', 'Corrupted shapes: density decrease, strength 5')
+    """
     stem, _, detail = name.partition("/")
     known = FIGURES.get(stem)
     if known is None:
         return Explanation(name.replace("_", " "))
     if not detail:
         return known
+    detail = detail.replace("_", " ").replace("/", ", strength ")
     return Explanation(f"{known.title}: {detail}", known.unit, "", known.better, known.factor, known.digits)
+
+
+def about(name: str) -> str:
+    """What a figure means and which direction is better, in a sentence or two; those of its stem where it has a detail."""
+    known = FIGURES.get(name.partition("/")[0])
+    if known is None or not known.text:
+        return ""
+    return f"{known.text} {known.better.capitalize()} is better." if known.better else known.text

@@ -12,9 +12,9 @@ MODEL_COLOURS = ("#2f6fd0", "#e07b1a", "#1f9a72", "#bf3f8d", "#7a55c7", "#8c6d1f
 """One a model, in the order of the report; the page uses the same."""
 
 _ORIGINAL = "#5d6877"
-_INK, _QUIET, _LINE = "#1c2430", "#5d6877", "#dfe3e8"
+INK, QUIET, LINE = "#1c2430", "#5d6877", "#dfe3e8"
 _YAW, _PITCH = -0.65, 0.35
-_LONGEST = 36
+LONGEST = 36
 
 
 def clouds_figure(
@@ -33,14 +33,14 @@ def clouds_figure(
     """
     columns = max(1, min(columns, len(pairs)))
     rows = max(1, -(-len(pairs) // columns))
-    figure = _figure(2 * 2.1 * columns, 2.35 * rows)
+    figure = blank(2 * 2.1 * columns, 2.35 * rows)
     for place, ((original, reconstruction), title) in enumerate(zip(pairs, titles, strict=True)):
         centre, reach = _extent(original)
         for side, (cloud, colour) in enumerate(((original, _ORIGINAL), (reconstruction, MODEL_COLOURS[0]))):
             axes = figure.add_subplot(rows, 2 * columns, 2 * place + side + 1)
             _draw_cloud(axes, (np.asarray(cloud, dtype=np.float64) - centre) / reach, colour)
-            axes.set_title(_plain(title if side == 0 else "reconstruction"), fontsize=8, color=_QUIET)
-    return _save(figure, path)
+            axes.set_title(plain(title if side == 0 else "reconstruction"), fontsize=8, color=QUIET)
+    return save(figure, path)
 
 
 def curves_figure(curves: Mapping[str, Curves], path: Path | str) -> Path:
@@ -56,7 +56,7 @@ def curves_figure(curves: Mapping[str, Curves], path: Path | str) -> Path:
     quantities = list(dict.fromkeys(name.rpartition("/")[2] for lines in curves.values() for name in lines))
     columns = max(1, min(3, len(quantities)))
     rows = max(1, -(-len(quantities) // columns))
-    figure = _figure(4.2 * columns, 3.0 * rows)
+    figure = blank(4.2 * columns, 3.0 * rows)
     for place, quantity in enumerate(quantities):
         axes = figure.add_subplot(rows, columns, place + 1)
         for number, (model, lines) in enumerate(curves.items()):
@@ -65,12 +65,12 @@ def curves_figure(curves: Mapping[str, Curves], path: Path | str) -> Path:
                 if of == quantity:
                     colour, label = MODEL_COLOURS[number % len(MODEL_COLOURS)], f"{model}, {split}" if split else model
                     style = ":" if split == "train" else "-"
-                    axes.plot(epochs, values, style, color=colour, label=_plain(label), linewidth=1.6)
+                    axes.plot(epochs, values, style, color=colour, label=plain(label), linewidth=1.6)
         meaning = CURVES.get(quantity, Explanation(quantity))
-        _label(axes, meaning.title, "epoch", meaning.unit)
+        titled(axes, meaning.title, "epoch", meaning.unit)
         if place == 0:
             axes.legend(fontsize=7, frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def codes_figure(codes: CodeMap, path: Path | str, title: str = "Map of the codes") -> Path:
@@ -79,7 +79,7 @@ def codes_figure(codes: CodeMap, path: Path | str, title: str = "Map of the code
     Returns:
         The path of the PNG file.
     """
-    figure = _figure(7, 5.5)
+    figure = blank(7, 5.5)
     axes = figure.add_subplot()
     classes = np.asarray(codes.classes, dtype=str)
     names = sorted(set(classes.tolist()))
@@ -88,22 +88,24 @@ def codes_figure(codes: CodeMap, path: Path | str, title: str = "Map of the code
     for place, name in enumerate(names):
         colour, marker = f"C{place % 10}", "os^Dv"[place // 10 % 5]
         shown = codes.positions[classes == name]
-        axes.scatter(*shown.T, s=12, color=colour, marker=marker, linewidths=0, label=_plain(name))
+        axes.scatter(*shown.T, s=12, color=colour, marker=marker, linewidths=0, label=plain(name))
     if names:
         axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + len(names) // 25)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_title(_plain(title), fontsize=10, color=_INK, loc="left")
+    axes.set_title(plain(title), fontsize=10, color=INK, loc="left")
     axes.set_axis_off()
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def _figure(width: float, height: float):
+def blank(width: float, height: float):
+    """An empty figure of that size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), facecolor="white", layout="constrained")
 
 
-def _save(figure, path: Path | str) -> Path:
+def save(figure, path: Path | str) -> Path:
+    """Write a figure as PNG; missing folders are made."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     path = Path(path)
@@ -113,10 +115,10 @@ def _save(figure, path: Path | str) -> Path:
     return path
 
 
-def _plain(text: str) -> str:
+def plain(text: str, longest: int = LONGEST) -> str:
     """Text that matplotlib does not read as mathematics, cut where it would run into its neighbour."""
     text = str(text)
-    return (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…").replace("$", r"\$")
+    return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
 
 
 def _extent(cloud: np.ndarray) -> tuple[np.ndarray, float]:
@@ -142,12 +144,13 @@ def _draw_cloud(axes, cloud: np.ndarray, colour: str) -> None:
     axes.set_axis_off()
 
 
-def _label(axes, title: str, x: str, y: str) -> None:
-    axes.set_title(_plain(title), fontsize=10, color=_INK, loc="left")
-    axes.set_xlabel(x, fontsize=8, color=_QUIET)
-    axes.set_ylabel(y, fontsize=8, color=_QUIET)
-    axes.tick_params(labelsize=7, colors=_QUIET)
-    axes.grid(color=_LINE, linewidth=0.6)
+def titled(axes, title: str, x: str, y: str) -> None:
+    """Give axes their words and the quiet look of all plots here."""
+    axes.set_title(plain(title), fontsize=10, color=INK, loc="left")
+    axes.set_xlabel(x, fontsize=8, color=QUIET)
+    axes.set_ylabel(y, fontsize=8, color=QUIET)
+    axes.tick_params(labelsize=7, colors=QUIET)
+    axes.grid(color=LINE, linewidth=0.6)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(_LINE)
+        spine.set_color(LINE)

@@ -1,18 +1,14 @@
 """One self-contained HTML page of a report: every script, style and number is inside the file."""
 
 import base64
-import json
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from crvae3d.errors import InputError
 from crvae3d.viewers.explained import CURVES, FIGURES, Explanation, explain
+from crvae3d.viewers.markup import bullets, document, fill, folded, number, paragraphs, write
 from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
 
 MISSING = -32768
@@ -34,51 +30,20 @@ def write_page(path: Path | str, report: Report) -> Path:
     Raises:
         InputError: if the file cannot be written.
     """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(report), encoding="utf-8")
-    except OSError as reason:
-        raise InputError(
-            f"cannot write the page {path}: {reason.strerror}; name a file in a folder that you may write to"
-        ) from None
-    return path
+    return write(path, page(report))
 
 
 def page(report: Report) -> str:
     """The page as text (about 5 MB, nearly all of it plotly's script)."""
-    from plotly.offline import get_plotlyjs
-
     parts = {
         "title": escape(report.title),
-        "style": _asset("page.css"),
-        "alarms": _list("alarms", report.alarms),
-        "summary": "".join(f"<p>{escape(text)}</p>" for text in report.summary.split("\n\n") if text.strip()),
+        "alarms": bullets("alarms", report.alarms),
+        "summary": paragraphs(report.summary),
         "table": _table(report),
-        "notes": _list("notes", report.notes),
-        "settings": _settings(report.settings),
-        "data": _json(_data(report)),
-        "plotly": get_plotlyjs(),
-        "scripts": "\n".join(_asset(name) for name in _SCRIPTS),
+        "notes": bullets("notes", report.notes),
+        "settings": folded("Settings", report.settings),
     }
-    # one pass, so that a title which holds "{{data}}" stays a title
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
-
-
-def _asset(name: str) -> str:
-    return files("crvae3d.viewers").joinpath(name).read_text(encoding="utf-8")
-
-
-def _list(kind: str, sentences: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="{kind}">{items}</ul>' if items else ""
-
-
-def _settings(settings: Mapping[str, object]) -> str:
-    if not settings:
-        return ""
-    rows = "".join(f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in settings.items())
-    return f"<details><summary>Settings</summary><dl>{rows}</dl></details>"
+    return document(report.title, fill("page.html", parts), _data(report), ("page.css",), _SCRIPTS)
 
 
 def _table(report: Report) -> str:
@@ -95,15 +60,12 @@ def _table(report: Report) -> str:
     )
     body = "".join(_row(explain(name), [column.get(name) for column in columns], len(report.models)) for name in rows)
     head = f'<thead><tr><th class="what"><span>Test shapes</span></th>{models}{controls}</tr></thead>'
-    return f'<table style="--columns: {len(columns)}">{head}<tbody>{body}</tbody></table>'
+    return f'<table class="models" style="--columns: {len(columns)}">{head}<tbody>{body}</tbody></table>'
 
 
 def _row(meaning: Explanation, values: list[float | None], models: int) -> str:
     shown = [meaning.show(value) for value in values]
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    best = None
-    if meaning.better and len({meaning.show(value) for value in finite}) > 1:  # as printed: equal digits are a tie
-        best = meaning.show((max if meaning.better == "higher" else min)(finite))
+    best = meaning.best(values)  # as printed: equal digits are a tie
     cells = "".join(
         f'<td class="{"best" if text == best else ""}{" control" if place >= models else ""}">{text}</td>'
         for place, text in enumerate(shown)
@@ -179,10 +141,4 @@ def _packed(clouds: np.ndarray, extent: float) -> dict:
 
 
 def _numbers(values: Sequence[float]) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values]
-
-
-def _json(data: dict) -> str:
-    """JSON that no HTML parser can end or read as markup, whatever the ids hold."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return [number(value) for value in values]

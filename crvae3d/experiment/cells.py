@@ -1,0 +1,166 @@
+"""One cell of a grid with one seed: a run folder that is trained, or resumed, and judged, or left as it is.
+
+A folder is done when it holds `figures_<split>.json`; the weights need not be there any more.
+"""
+
+import functools
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.load import load
+from crvae3d.errors import Diverged, InputError
+from crvae3d.evaluation.evaluate import Figures, Further, LabelledShapes, evaluate_model
+from crvae3d.evaluation.occupancy import OccupancyCodes
+from crvae3d.experiment.evaluate import judged_shapes
+from crvae3d.experiment.grids import Cell, Judging
+from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
+from crvae3d.experiment.runs import decodes, is_finished, learn_from, train, without_decoder
+from crvae3d.experiment.settings import Settings, provenance
+from crvae3d.experiment.tables import GAPS
+from crvae3d.points.augment import Compose, Jitter, Scale, Subset
+from crvae3d.points.corrupt import CORRUPTIONS
+from crvae3d.training.supervised import fit_supervised
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell with a seed.
+
+    Attributes:
+        cell: of the grid.
+        settings: of its training.
+        judging: of its codes.
+        split: test or validation.
+        folder: of the run.
+    """
+
+    cell: Cell
+    settings: Settings
+    judging: Judging
+    split: str
+    folder: Path
+
+    @property
+    def figures_file(self) -> Path:
+        return self.folder / f"figures_{self.split}.json"
+
+    @property
+    def is_done(self) -> bool:
+        return self.figures_file.exists()
+
+    @property
+    def cost(self) -> float:
+        """About how long it takes beside others: encodings and decodings of a shape, and the judging."""
+        if self.cell.control in ("untrained", "occupancy"):
+            return 20.0
+        objective = self.settings.objective
+        views = int(objective.consistency > 0) if objective.views is None else objective.views
+        samples = (objective.samples or 5) if objective.objective == "iwae" else 1
+        return self.settings.training.epochs * (1 + views) * (1 + samples) / 2 + 20.0
+
+
+def run(task: Task) -> Path:
+    """Train and judge what is missing of a cell.
+
+    Returns:
+        The file of its figures; those of a training that diverged hold the sentence `failed` alone.
+
+    Raises:
+        InputError: the folder is another run's.
+    """
+    if (task.folder / SETTINGS).exists() and _but_root(Settings.read(task.folder)) != _but_root(task.settings):
+        raise InputError(f"{task.folder} was made with other settings: choose another output folder, or remove it")
+    if not task.is_done:
+        try:
+            figures = _judged(task, _MAKERS[task.cell.control](task))
+        except Diverged as error:
+            figures = {"failed": str(error)}
+        figures |= {"judging": asdict(task.judging), "seed": task.settings.training.seed, "made_by": provenance()}
+        task.folder.mkdir(parents=True, exist_ok=True)
+        part = task.figures_file.with_suffix(".part")
+        part.write_text(json.dumps(figures, indent=2) + "\n")
+        part.replace(task.figures_file)
+    return task.figures_file
+
+
+def _but_root(settings: Settings) -> Settings:
+    """The settings, wherever the data lies."""
+    return replace(settings, root=None)
+
+
+def _trained(task: Task) -> nn.Module:
+    if not is_finished(task.folder):
+        train(task.settings, task.folder, (task.folder / "last.ckpt").exists(), overwrite=True, progress=False)
+    model = VAE.from_pretrained(task.folder, best_device())
+    return model if decodes(task.settings) else without_decoder(model)
+
+
+def _untrained(task: Task) -> nn.Module:
+    task.settings.write(task.folder)
+    return VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
+
+
+def _supervised(task: Task) -> nn.Module:
+    """An encoder of the same size, trained with the labels of what the others learn from."""
+    if not (task.folder / WEIGHTS).exists():
+        task.settings.write(task.folder)
+        known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False).train)
+        if known.labels is None:
+            raise InputError(f"{task.settings.data} has no labels to train with: leave the control `supervised` out")
+        model = VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
+        training = task.settings.training
+        views = Compose([Subset(min(training.points, known.points.shape[1])), Scale(), Jitter()])
+        fit_supervised(model.encoder, known, known.labels, views, training)
+        model.save_pretrained(task.folder)
+    return without_decoder(VAE.from_pretrained(task.folder, best_device()))
+
+
+def _occupancy(task: Task) -> nn.Module:
+    task.settings.write(task.folder)
+    train, _ = _shapes(task)
+    return OccupancyCodes(train.points, seed=task.settings.training.seed)
+
+
+_MAKERS = {None: _trained, "untrained": _untrained, "supervised": _supervised, "occupancy": _occupancy}
+
+
+def _judged(task: Task, model: nn.Module) -> Figures:
+    train, test = _shapes(task)
+    judging = task.judging
+    chosen = _some(test.points, judging.robust_shapes, judging.robust_points)
+    further = Further(
+        CORRUPTIONS if chosen.labels is not None else {},
+        LabelledShapes(chosen, chosen.labels),
+        _some(test.points, judging.likelihood_shapes, judging.likelihood_points),
+        judging.episodes,
+    )
+    thin = [
+        LabelledShapes(part.points.first(min(judging.points, part.points.points.shape[1])), part.labels)
+        for part in (train, test)
+    ]
+    return evaluate_model(model, *thin, GAPS, progress=False, further=further)
+
+
+@functools.cache
+def _loaded(settings: Settings, split: str) -> tuple[Clouds, Clouds]:
+    train, test, _ = judged_shapes(settings, split, progress=False)
+    return train, test
+
+
+def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:
+    """What classifiers are fitted on, and what they are judged by; read once in a process."""
+    data = Settings(task.settings.data, task.settings.root)
+    return tuple(LabelledShapes(part, part.labels) for part in _loaded(data, task.split))
+
+
+def _some(clouds: Clouds, shapes: int, points: int) -> Clouds:
+    """Some shapes of all classes alike, the same in every run; 0 for all."""
+    clouds = clouds.first(min(points, clouds.points.shape[1]))
+    if shapes == 0 or shapes >= len(clouds):
+        return clouds
+    return clouds.select(np.sort(np.random.default_rng(0).permutation(len(clouds))[:shapes]))

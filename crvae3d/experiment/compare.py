@@ -1,0 +1,157 @@
+"""A grid of variants over several seeds: train and judge what is missing, then write tables, pictures and a page.
+
+Every cell with every seed is a run folder. Stopped and started again, finished ones are left alone and a training that
+was cut off goes on at its last epoch.
+"""
+
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from crvae3d.errors import InputError, unknown
+from crvae3d.experiment.cells import Task, run
+from crvae3d.experiment.comparison import write_results
+from crvae3d.experiment.evaluate import SPLITS
+from crvae3d.experiment.grids import Grid, read_grid
+from crvae3d.experiment.settings import Settings
+from crvae3d.viewers.compared import Comparison
+
+
+def compare(
+    data: str | Path,
+    grid: str | Path | Grid = "quick",
+    out: str | Path = "comparison",
+    seeds: int = 3,
+    split: str = "test",
+    root: str | Path | None = None,
+    cells: Sequence[str] = (),
+    jobs: int | None = None,
+    plugin: str | Path | None = None,
+    progress: bool = True,
+    **options: object,
+) -> Comparison:
+    """Train and judge every cell of a grid with every seed.
+
+    Args:
+        data: a dataset's name, a folder or an archive; with labels.
+        grid: a name in `GRIDS`, a TOML file, or a `Grid`.
+        out: the folder of the runs (`<cell>/seed-<n>`) and the results: `table.md`, `table.csv`, `results.json`,
+            `tradeoff.png`, `robustness.png`, `page.html`.
+        seeds: how many, from 0.
+        split: `test`; or `validation`, for choices.
+        root: where named datasets lie.
+        cells: names of those to train, as far as they are not; none for all. Results hold whatever is done.
+        jobs: cells at a time, each on its share of the cores; None for one a core, or one on a GPU.
+        plugin: a Python file that adds to the tables, such as `ENCODERS` and `TRANSFORMS`, before anything is built.
+        progress: whether to show it.
+        options: settings of every cell that are to differ from the grid's, such as `epochs=5`.
+
+    Raises:
+        InputError: something is unknown, or a folder was made with other settings.
+    """
+    if split not in SPLITS:
+        unknown("split", split, SPLITS)
+    if seeds < 1:
+        raise InputError(f"seeds must be 1 or more, got {seeds}; 3 give an interval")
+    load_plugin(plugin)
+    grid = grid if isinstance(grid, Grid) else read_grid(grid)
+    for name in cells:
+        if name not in [cell.name for cell in grid.cells]:
+            unknown("cell", name, [cell.name for cell in grid.cells])
+    tasks = tasks_of(grid, data, Path(out), seeds, split, root, options)
+    waiting = [task for task in tasks if not task.is_done and (not cells or task.cell.name in cells)]
+    try:
+        _run_all(waiting, jobs, plugin, progress)
+    finally:  # what is done is worth a table, also after Ctrl-C
+        found = write_results(grid, tasks, Path(out), split) if any(task.is_done for task in tasks) else None
+    return found
+
+
+def tasks_of(
+    grid: Grid, data: str | Path, out: Path, seeds: int, split: str, root: str | Path | None, options: dict[str, object]
+) -> list[Task]:
+    """Every cell with every seed, all cells of a seed before the next one. Settings that cannot be are refused here."""
+    return [
+        Task(
+            cell,
+            Settings.of(str(data), root, seed=seed, **(grid.shared | options | cell.options)),
+            grid.judging,
+            split,
+            out / cell.folder / f"seed-{seed}",
+        )
+        for seed in range(seeds)
+        for cell in grid.cells
+    ]
+
+
+def load_plugin(plugin: str | Path | None) -> None:
+    """Run a Python file of the user's, which adds lines to tables."""
+    if plugin is None:
+        return
+    path = Path(plugin)
+    if not path.is_file():
+        raise InputError(f"no plugin in {path}: name a Python file that adds to crvae3d's tables, such as TRANSFORMS")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, progress: bool) -> None:
+    if not tasks:
+        return
+    cores = os.cpu_count() or 1
+    jobs = min(len(tasks), (1 if torch.cuda.is_available() else cores) if jobs is None else jobs)
+    with _bar(tasks, progress) as advance:
+        if jobs == 1:
+            for task in tasks:
+                run(task)
+                advance(task)
+            return
+        pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (max(1, cores // jobs), plugin))
+        try:
+            _collect(pool, tasks, advance)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collect(pool: ProcessPoolExecutor, tasks: list[Task], advance: object) -> None:
+    """Hand out the tasks; the first one that cannot be done ends it, when those under way are done."""
+    running: dict[Future, Task] = {pool.submit(run, task): task for task in tasks}
+    while running:
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            advance(running.pop(future))
+            future.result()
+
+
+def _start(threads: int, plugin: str | Path | None) -> None:
+    """What a process begins with."""
+    torch.set_num_threads(threads)
+    load_plugin(plugin)
+
+
+@contextmanager
+def _bar(tasks: list[Task], progress: bool) -> Iterator[object]:
+    """Progress and time left over the whole grid, where a cell counts as much as it costs."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
+    left = TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False)
+    with Progress(
+        *columns, *left, console=Console(stderr=True), disable=not progress, speed_estimate_period=3600
+    ) as bar:
+        line = bar.add_task("comparing", total=sum(task.cost for task in tasks), note=f"0 of {len(tasks)} cells")
+        done: list[Task] = []
+
+        def advance(task: Task) -> None:
+            done.append(task)
+            note = f"{len(done)} of {len(tasks)} cells, last {task.cell.name} seed {task.settings.training.seed}"
+            bar.update(line, advance=task.cost, note=note)
+
+        yield advance

@@ -1,0 +1,205 @@
+"""The results of a grid: what its finished folders hold, over seeds, as a comparison and as files."""
+
+import csv
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
+from crvae3d.experiment.cells import Task
+from crvae3d.experiment.grids import Grid
+from crvae3d.experiment.settings import provenance
+from crvae3d.points.corrupt import STRENGTHS
+from crvae3d.viewers.compared import Comparison, Row, Sweep
+from crvae3d.viewers.comparison import markdown_table, write_comparison
+from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figure
+from crvae3d.viewers.explained import explain
+
+COLUMNS = (
+    *("svm_accuracy", "svm_accuracy_pooled", "robust/so3/5", "robust/thin/5", "robust_mean"),
+    *("svm_literature", "knn_accuracy", "few_shot_5_10", "few_shot_10_10", "retrieval_map", "nmi"),
+    *("chamfer", "consistency_gap", "active_units", "mutual_information", "rate"),
+)
+SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "consistency_gap", "rate")
+
+BySeed = Mapping[int, float | None]
+Found = Mapping[str, Mapping[str, BySeed]]
+"""Of each cell each figure by seed."""
+
+
+def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> Comparison:
+    """Gather what is done and write it into `out`."""
+    done = [task for task in tasks if task.is_done]
+    figures = {
+        (task.cell.name, task.settings.training.seed): json.loads(task.figures_file.read_text()) for task in done
+    }
+    found: dict[str, dict[str, dict[int, float | None]]] = {}
+    for (name, seed), one in figures.items():
+        for figure, value in flat(one).items():
+            found.setdefault(name, {}).setdefault(figure, {})[seed] = value
+    comparison = _comparison(grid, found, figures, tasks, split)
+    (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8")
+    _write_csv(out / "table.csv", grid, found)
+    _write_json(out / "results.json", grid, found, figures, split)
+    if comparison.sweep:
+        tradeoff_figure(comparison, out / "tradeoff.png")
+    shown = [row.name for row in comparison.rows if (row.reference or row.chosen) and row.robustness]
+    if shown:
+        robustness_figure(comparison, shown, out / "robustness.png")
+    write_comparison(out / "page.html", comparison)
+    return comparison
+
+
+def flat(figures: Mapping[str, object]) -> dict[str, float | None]:
+    """The numbers of an evaluation by name: `robust/<family>/<strength>`, `robust/<family>` and `robust_mean` too."""
+    found = {name: value for name, value in figures.items() if _is_figure(value)}
+    for suffix, families in figures.get("robustness", {}).items():
+        means = []
+        for family, accuracies in families.items():
+            found |= {f"robust{suffix}/{family}/{strength}": value for strength, value in enumerate(accuracies, 1)}
+            found[f"robust{suffix}/{family}"] = mean = statistics.fmean(accuracies)
+            means.append(mean)
+        if means:
+            found[f"robust{suffix}_mean"] = statistics.fmean(means)
+    return found
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _comparison(
+    grid: Grid, found: Found, figures: Mapping[tuple[str, int], Mapping[str, object]], tasks: Sequence[Task], split: str
+) -> Comparison:
+    rows = [_row(grid, name, found) for name in (cell.name for cell in grid.cells) if name in found]
+    done, everything = len(figures), len(tasks)
+    failed = [f"{name}, seed {seed}: {one['failed']}" for (name, seed), one in figures.items() if "failed" in one]
+    swept = [cell for cell in (grid[name] for name in grid.sweep) if cell.name in found]
+    weights = [next(t for t in tasks if t.cell == cell).settings.objective.consistency for cell in swept]
+    first = next(iter(figures.values()))
+    return Comparison(
+        title=grid.title,
+        summary=(
+            f"{tasks[0].settings.data}, {split} split. Frozen codes of {first.get('n_test', 0):,} shapes; classifiers are "
+            f"fitted on {first.get('n_train', 0):,}. {done} of {everything} runs are done, {len(found)} variants. "
+            f"Differences are paired by seed, from {grid.reference}."
+        ),
+        rows=rows,
+        columns=[name for name in COLUMNS if any(row.figures.get(name) for row in rows)],
+        sweep=Sweep("weight of the regulariser", weights, [cell.name for cell in swept]) if len(swept) > 1 else None,
+        notes=[
+            "Intervals are Student's, 95 %, of the mean over seeds.",
+            "C of the linear SVM is chosen on a part of the training shapes, the last epoch is the one that is judged.",
+            "Corrupted shapes are judged by the classifier that was fitted on clean ones.",
+            *failed,
+        ],
+        strengths=STRENGTHS,
+        settings={"shared": grid.shared} | {cell.name: cell.options or cell.control for cell in grid.cells},
+    )
+
+
+def _row(grid: Grid, name: str, found: Found) -> Row:
+    mine, reference = found[name], found.get(grid.reference, {})
+    cell = grid[name]
+    figures = {figure: estimate(values) for figure, values in mine.items()}
+    families = dict.fromkeys(
+        part[1] for part in (figure.split("/") for figure in mine) if part[0] == "robust" and len(part) == 3
+    )
+    others = {} if name == grid.reference else reference
+    return Row(
+        name,
+        cell.group,
+        figures,
+        {figure: paired_difference(values, others[figure]) for figure, values in mine.items() if figure in others},
+        {family: [figures.get(f"robust/{family}/{strength}") for strength in STRENGTHS] for family in families},
+        control=cell.control is not None,
+        reference=name == grid.reference,
+        chosen=name in grid.shown,
+    )
+
+
+def _markdown(grid: Grid, comparison: Comparison, found: Found) -> str:
+    """The table, and below it what each cell adds to the one that it names as its own control."""
+    columns = [name for name in SHORT if name in comparison.columns]
+    parts = [f"# {comparison.title}", comparison.summary, markdown_table(comparison, columns)]
+    pairs = [cell for cell in grid.cells if cell.against and cell.name in found and cell.against in found]
+    if pairs:
+        heads = [explain(name) for name in columns]
+        lines = [
+            "| | against | "
+            + " | ".join(f"{head.title}{f' ({head.unit})' if head.unit else ''}" for head in heads)
+            + " |",
+            "|---|---|" + "---:|" * len(heads),
+            *(_pair(cell.name, cell.against, columns, found) for cell in pairs),
+        ]
+        told = "Differences from the variant named beside, paired by seed, with 95 % intervals; bold where nought lies outside."
+        parts += ["## What each step adds", told, "\n".join(lines)]
+    return "\n\n".join([*parts, *(f"- {note}" for note in comparison.notes)]) + "\n"
+
+
+def _pair(name: str, against: str, columns: Sequence[str], found: Found) -> str:
+    cells = []
+    for figure in columns:
+        difference = paired_difference(found[name].get(figure, {}), found[against].get(figure, {}))
+        cells.append(_difference(figure, difference))
+    return f"| {name} | {against} | " + " | ".join(cells) + " |"
+
+
+def _difference(figure: str, difference: Estimate | None) -> str:
+    if difference is None:
+        return "–"
+    told = explain(figure)
+    text = ("+" if difference.mean > 0 else "") + told.show(difference.mean)
+    if difference.low is not None:
+        text += f" ± {told.show((difference.high - difference.low) / 2)}"
+    return f"**{text}**" if difference.is_apart_from_nought else text
+
+
+def _write_csv(path: Path, grid: Grid, found: Found) -> None:
+    """One line a cell and figure, with the estimate and the paired difference from the cell's own control."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        estimates = ("mean", "deviation", "low", "high")
+        writer.writerow(
+            ["cell", "group", "figure", "seeds", *estimates, "against", *(f"difference_{e}" for e in estimates)]
+        )
+        for name, figures in found.items():
+            cell = grid[name]
+            others = found.get(cell.against, {})
+            for figure, values in figures.items():
+                mine, apart = estimate(values), paired_difference(values, others.get(figure, {}))
+                writer.writerow(
+                    [name, cell.group, figure, len(mine.values) if mine else 0, *_columns(mine, estimates)]
+                    + [cell.against or "", *_columns(apart, estimates)]
+                )
+
+
+def _columns(one: Estimate | None, names: Iterable[str]) -> list[float | str]:
+    return ["" if one is None or getattr(one, name) is None else getattr(one, name) for name in names]
+
+
+def _write_json(
+    path: Path, grid: Grid, found: Found, figures: Mapping[tuple[str, int], Mapping[str, object]], split: str
+) -> None:
+    """Everything that the tables are made of."""
+    result = {
+        "what": grid.title,
+        "split": split,
+        "made_by": provenance(),
+        "made_at": sorted({one["made_by"]["commit"] for one in figures.values()}),
+        "shared": grid.shared,
+        "cells": {
+            name: {
+                "group": grid[name].group,
+                "options": grid[name].options,
+                "control": grid[name].control,
+                "against": grid[name].against,
+                "figures": {
+                    figure: {str(seed): value for seed, value in values.items()} for figure, values in each.items()
+                },
+            }
+            for name, each in found.items()
+        },
+    }
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

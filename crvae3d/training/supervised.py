@@ -1,0 +1,69 @@
+"""The ceiling: an encoder trained with labels, by a linear classifier on its posterior means and cross-entropy.
+
+Frozen codes of an unsupervised encoder of the same size can be expected to come near it, not to pass it by much.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from crvae3d.training.module import seed_of
+from crvae3d.training.settings import Training
+
+SMOOTHING = 0.1
+
+
+def fit_supervised(
+    encoder: nn.Module,
+    clouds: Dataset,
+    labels: np.ndarray,
+    views: Callable[..., Tensor],
+    training: Training,
+    each_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
+) -> nn.Linear:
+    """Train `encoder` in place, labels smoothed by a tenth, with the optimiser and the schedule of `fit`.
+
+    Args:
+        encoder: maps (B, N, 3) to a distribution of mean (B, D); has `code_size`.
+        clouds: dataset whose `__getitems__` returns (S, N, 3).
+        labels: (S,) integers from nought.
+        views: what is learnt from, called as `views(batch, generator=generator)`.
+        training: settings; of `devices` one alone is used, the encoder's own.
+        each_epoch: told the epoch, from 1, and its mean loss.
+
+    Returns:
+        The classifier of the means.
+    """
+    device = next(encoder.parameters()).device
+    kinds = torch.as_tensor(labels.astype(np.int64))
+    with torch.random.fork_rng():
+        torch.manual_seed(training.seed)
+        scores = nn.Linear(encoder.code_size, int(kinds.max()) + 1).to(device)
+    weights = [*encoder.parameters(), *scores.parameters()]
+    optimizer = torch.optim.AdamW(weights, training.learning_rate, weight_decay=training.weight_decay)
+    batch = min(training.batch_size, len(clouds))
+    steps, warm_up = training.epochs * (len(clouds) // batch), 100
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
+    mixed = {"dtype": torch.bfloat16, "enabled": training.precision == "bf16-mixed"}
+    encoder.train()
+    for epoch in range(1, training.epochs + 1):
+        generator = torch.Generator().manual_seed(seed_of(training.seed, epoch))
+        order = torch.randperm(len(clouds), generator=generator).split(batch)
+        total = 0.0
+        for rows in order[: len(clouds) // batch]:
+            with torch.autocast(device.type, **mixed):
+                found = scores(encoder(views(clouds.__getitems__(rows.tolist()).to(device), generator=generator)).mean)
+            loss = nn.functional.cross_entropy(found.float(), kinds[rows].to(device), label_smoothing=SMOOTHING)
+            loss.backward()
+            nn.utils.clip_grad_norm_(weights, training.clip)
+            optimizer.step(), optimizer.zero_grad(), schedule.step()
+            total += float(loss.detach()) * len(rows)
+        each_epoch(epoch, total / (len(clouds) // batch * batch))
+    encoder.eval()
+    return scores.eval()

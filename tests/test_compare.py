@@ -1,0 +1,258 @@
+"""Grids: what they name, that every cell is a run which is done once, and what the results say of the figures."""
+
+import csv
+import json
+
+import pytest
+
+from crvae3d.cli.main import main
+from crvae3d.datasets.archives import write_archive
+from crvae3d.datasets.shapes import clouds
+from crvae3d.errors import Diverged, InputError
+from crvae3d.experiment import cells, compare
+from crvae3d.experiment.comparison import flat
+from crvae3d.experiment.grids import GRIDS, Cell, Grid, Judging, read_grid
+from crvae3d.experiment.settings import Settings
+from crvae3d.points.models import ENCODERS
+
+FAST = Judging(points=128, robust_shapes=12, robust_points=128, likelihood_shapes=2, likelihood_points=64, episodes=2)
+SHARED = {"preset": "tiny", "epochs": 2, "batch_size": 16, "points": 64, "code_size": 8, "encoder_widths": (8, 16)}
+
+
+def small(**changes) -> Grid:
+    """Three trainings and the three controls."""
+    arguments = {
+        "title": "small",
+        "shared": SHARED,
+        "cells": (
+            Cell("VAE", "models", {"consistency": 0.0}),
+            Cell("CR-VAE", "models", against="VAE"),
+            Cell("NT-Xent", "contrastive", {"objective": "none", "divergence": "nt-xent"}, "VAE"),
+            Cell("mixture", "models", {"model": "folding-mixture"}, "VAE"),
+            *(Cell(name, "controls", control=name) for name in ("untrained", "occupancy", "supervised")),
+        ),
+        "reference": "VAE",
+        "sweep": ("VAE", "CR-VAE"),
+        "judging": FAST,
+    }
+    return Grid(**(arguments | changes))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    place = tmp_path_factory.mktemp("grid")
+    for split, per_class in (("train", 12), ("test", 3)):
+        write_archive(place / f"some_{split}.npz", clouds(split, per_class, points=160, progress=False))
+    return place / "some.npz"
+
+
+@pytest.fixture(scope="module")
+def done(archive, tmp_path_factory):
+    """A grid over two seeds, and where it lies."""
+    out = tmp_path_factory.mktemp("done")
+    return compare.compare(archive, small(), out, seeds=2, jobs=1, progress=False), out
+
+
+def figures(out, cell: str, seed: int = 0, split: str = "test") -> dict:
+    return json.loads((out / cell / f"seed-{seed}" / f"figures_{split}.json").read_text())
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_cell_of_the_named_grids_can_be_built(name):
+    grid = GRIDS[name]
+    for cell in grid.cells:
+        settings = Settings.of("modelnet10", **(grid.shared | cell.options))
+        assert settings.objective.build(settings.training.points) is not None
+    differing = [Settings.of("modelnet10", **(grid.shared | cell.options)) for cell in grid.cells if not cell.control]
+    assert len(set(differing)) == len(differing), "two cells are the same training"
+    weights = [Settings.of("x", **(grid.shared | grid[name].options)).objective.consistency for name in grid.sweep]
+    assert weights == sorted(weights) and len(set(weights)) == len(weights)
+
+
+def test_results_hold_every_cell_with_its_interval(done):
+    comparison, out = done
+    assert [row.name for row in comparison.rows] == [cell.name for cell in small().cells]
+    row = comparison.row("CR-VAE")
+    seeds = [figures(out, "CR-VAE", seed)["svm_accuracy"] for seed in (0, 1)]
+    assert row.figures["svm_accuracy"].values == tuple(seeds)
+    assert row.figures["svm_accuracy"].mean == pytest.approx(sum(seeds) / 2)
+    plain = [figures(out, "VAE", seed)["svm_accuracy"] for seed in (0, 1)]
+    apart = row.differences["svm_accuracy"]
+    assert apart.values == pytest.approx([a - b for a, b in zip(seeds, plain, strict=True)])
+    strongest = [figures(out, "CR-VAE", seed)["robustness"][""]["so3"][4] for seed in (0, 1)]
+    assert row.robustness["so3"][4].values == tuple(strongest)
+    for name in ("table.md", "table.csv", "results.json", "page.html", "tradeoff.png", "robustness.png"):
+        assert (out / name).stat().st_size > 100, name
+    assert "| CR-VAE | VAE |" in (out / "table.md").read_text()
+    lines = list(csv.DictReader((out / "table.csv").open()))
+    one = next(line for line in lines if line["cell"] == "CR-VAE" and line["figure"] == "svm_accuracy")
+    assert float(one["difference_mean"]) == pytest.approx(apart.mean) and one["seeds"] == "2"
+    told = json.loads((out / "results.json").read_text())
+    assert told["cells"]["CR-VAE"]["figures"]["svm_accuracy"] == {"0": seeds[0], "1": seeds[1]}
+
+
+def test_what_a_cell_cannot_have_is_missing(done):
+    _, out = done
+    assert figures(out, "NT-Xent")["chamfer"] is None and figures(out, "supervised")["chamfer"] is None
+    assert figures(out, "occupancy")["mutual_information"] is None
+    assert figures(out, "VAE")["chamfer"] > 0
+    assert "log_likelihood_10" in figures(out, "mixture") and "log_likelihood_10" not in figures(out, "VAE")
+
+
+def test_labels_help_and_the_controls_differ(done):
+    _, out = done
+    accuracy = {name: figures(out, name)["svm_accuracy"] for name in ("supervised", "untrained", "occupancy")}
+    assert accuracy["supervised"] > accuracy["untrained"] > 1 / 12
+
+
+def test_what_is_done_is_not_done_again(archive, done, monkeypatch):
+    _, out = done
+    monkeypatch.setattr(compare, "run", lambda task: pytest.fail(f"{task.cell.name} was done already"))
+    again = compare.compare(archive, small(), out, seeds=2, progress=False)
+    assert again.row("CR-VAE").figures["svm_accuracy"] == done[0].row("CR-VAE").figures["svm_accuracy"]
+
+
+def test_figures_alone_are_enough_and_one_cell_can_be_asked_for(archive, tmp_path):
+    grid = small()
+    compare.compare(archive, grid, tmp_path, seeds=1, cells=["VAE"], progress=False, jobs=1)
+    run = tmp_path / "VAE" / "seed-0"
+    for name in ("weights.safetensors", "last.ckpt", "metrics.csv"):
+        (run / name).unlink()
+    found = compare.compare(archive, grid, tmp_path, seeds=1, cells=["VAE"], progress=False, jobs=1)
+    assert [row.name for row in found.rows] == ["VAE"] and not (run / "weights.safetensors").exists()
+
+
+def test_a_grid_that_was_cut_off_goes_on_and_gives_the_same_numbers(archive, tmp_path, monkeypatch):
+    grid = small(cells=small().cells[:2])
+    whole = compare.compare(archive, grid, tmp_path / "whole", seeds=1, progress=False, jobs=1)
+
+    calls = []
+
+    def stop(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate_model(*arguments, **options)
+
+    evaluate_model = cells.evaluate_model
+    monkeypatch.setattr(cells, "evaluate_model", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare.compare(archive, grid, tmp_path / "cut", seeds=1, progress=False, jobs=1)
+    assert (tmp_path / "cut" / "table.md").exists()  # of the one that was done
+    monkeypatch.setattr(cells, "train", lambda *_, **__: pytest.fail("a finished training was started again"))
+    found = compare.compare(archive, grid, tmp_path / "cut", seeds=1, progress=False, jobs=1)
+    for name in ("VAE", "CR-VAE"):
+        assert found.row(name).figures["svm_accuracy"] == whole.row(name).figures["svm_accuracy"]
+        assert found.row(name).figures["chamfer"] == whole.row(name).figures["chamfer"]
+
+
+def test_a_folder_of_other_settings_is_refused(archive, done):
+    with pytest.raises(InputError, match="made with other settings"):
+        compare.compare(archive, small(), done[1], seeds=2, split="validation", epochs=3, progress=False, jobs=1)
+
+
+def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):
+    def diverge(*_, **__):
+        raise Diverged("the loss was not finite")
+
+    monkeypatch.setattr(cells, "train", diverge)
+    both = Cell("VAE", "models"), Cell("untrained", "controls", control="untrained")
+    grid = Grid("two", SHARED, both, "untrained", judging=FAST)
+    grid = compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+    assert "VAE, seed 0: the loss was not finite" in grid.notes
+    assert [row.name for row in grid.rows] == ["VAE", "untrained"] and not any(grid.row("VAE").figures.values())
+
+
+PLUGIN = """
+from crvae3d.experiment.tables import TRANSFORMS
+from crvae3d.points.augment import Scale
+from crvae3d.points.models import ENCODERS, PointModel
+from crvae3d.points.pointnet import PointNet
+
+TRANSFORMS["mine"] = lambda points: Scale(0.5, 2.0)
+ENCODERS["wide"] = lambda settings: PointNet(settings.code_size, (8, 24), head_widths=())
+"""
+
+MINE = """
+reference = "mine"
+[shared]
+preset = "tiny"
+epochs = 1
+batch_size = 16
+points = 64
+[judging]
+points = 64
+robust_shapes = 6
+robust_points = 64
+episodes = 1
+[cells."mine"]
+transform = "mine"
+[cells."my encoder"]
+encoder = "wide"
+"""
+
+
+def test_an_encoder_and_a_transformation_of_ones_own_join_by_name(archive, tmp_path, capsys):
+    from crvae3d.experiment.tables import TRANSFORMS
+
+    known = dict(ENCODERS), dict(TRANSFORMS)
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    (tmp_path / "mine.toml").write_text(MINE)
+    out = tmp_path / "out"
+    command = ["compare", str(archive), "--grid", str(tmp_path / "mine.toml"), "--plugin", str(tmp_path / "mine.py")]
+    try:
+        assert main([*command, "--seeds", "1", "-o", str(out), "--quiet", "--jobs", "2"]) == 0
+    finally:
+        for table, was in zip((ENCODERS, TRANSFORMS), known, strict=True):
+            table.clear(), table.update(was)
+    shown = capsys.readouterr().out
+    assert "my encoder" in shown and "page.html" in shown
+    assert figures(out, "my_encoder")["code_size"] == 64
+    assert json.loads((out / "my_encoder" / "seed-0" / "settings.json").read_text())["model"]["encoder"] == "wide"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[cells."a"]\nrefrence = 1\n', "did you mean"),
+        ('refrence = "a"\n[cells."a"]\n', "did you mean 'reference'"),
+        ('reference = "b"\n[cells."aa"]\n', "cell as reference"),
+        ("[shared]\nepochs = 1\n", "needs cells"),
+        ("cells = [", "is no TOML"),
+        ('[judging]\npoint = 3\n[cells."a"]\n', "did you mean 'points'"),
+        ('[cells."a"]\ncontrol = "untraind"\n', "did you mean 'untrained'"),
+    ],
+)
+def test_a_grid_with_a_mistake_is_refused_with_advice(tmp_path, text, says):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        compare.compare("shapes", path, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_mistakes_are_told_before_anything_is_made(tmp_path):
+    for options, says in (
+        ({"grid": "qick"}, "did you mean 'quick'"),
+        ({"grid": "missing.toml"}, "no such file"),
+        ({"seeds": 0}, "seeds must be 1"),
+        ({"split": "tset"}, "did you mean 'test'"),
+        ({"cells": ["CR-beta-VEA"]}, "did you mean"),
+        ({"plugin": tmp_path / "none.py"}, "no plugin"),
+        ({"epoch": 3}, "did you mean 'epochs'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            compare.compare("shapes", out=tmp_path / "out", progress=False, **options)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="stands twice"):
+        Grid("twice", {}, (Cell("a b"), Cell("a_b")), "a b")
+
+
+def test_nested_robustness_becomes_figures():
+    found = flat({"svm_accuracy": 0.5, "alarms": [], "robustness": {"": {"thin": [0.8, 0.6], "so3": [0.4, 0.2]}}})
+    assert found["robust/thin"] == pytest.approx(0.7) and found["robust/so3/2"] == 0.2
+    assert found["robust_mean"] == pytest.approx(0.5) and "alarms" not in found
+
+
+def test_the_named_grids_can_be_read_by_name_alone():
+    assert read_grid("paper3d") is GRIDS["paper3d"]
