@@ -1,8 +1,8 @@
 """All figures of a model's frozen codes, and those of the controls without which none of them means anything."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,18 +43,29 @@ class LabelledShapes:
 
 
 @dataclass(frozen=True, eq=False)
+class Corrupted:
+    """Shapes that are corrupted.
+
+    Attributes:
+        families: called with a strength from 1 to 5, by name.
+        shapes: labelled.
+    """
+
+    families: Mapping[str, Callable[[int], Transform]]
+    shapes: LabelledShapes
+
+
+@dataclass(frozen=True, eq=False)
 class Further:
     """What takes longer than all the rest, and is left out by default.
 
     Attributes:
-        corruptions: by family, called with a strength from 1 to 5, for the figure `robustness`.
-        corrupted: the shapes that are corrupted; None for those of test.
+        corrupted: for the figure `robustness`.
         sampled: shapes for `log_likelihood_<samples>`, where the model is a normalised density; None for none.
         episodes: of each few-shot setting.
     """
 
-    corruptions: Mapping[str, Callable[[int], Transform]] = field(default_factory=dict)
-    corrupted: LabelledShapes | None = None
+    corrupted: Sequence[Corrupted] = ()
     sampled: Shapes | None = None
     episodes: int = 10
 
@@ -96,7 +107,7 @@ def evaluate_model(
         known = encode(model, train.points, batch_size, progress, f"{name}encoding train")
         labelled = Labelled(known, codes, train.labels, test.labels)
         found, classifiers = labelled_figures(labelled, seed, further.episodes, progress, name)
-        figures |= found | _robust(model, classifiers, further, test, seed, progress, name)
+        figures |= found | _robust(model, classifiers, further.corrupted, seed, progress, name)
     gaps = consistency_gaps(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
     figures |= _of_gaps(gaps) | _of_codes(codes)
     if hasattr(model, "decoder"):
@@ -111,21 +122,25 @@ def evaluate_model(
 def _robust(
     model: nn.Module,
     classifiers: Mapping[str, LinearClassifier],
-    further: Further,
-    test: LabelledShapes,
+    corrupted: Sequence[Corrupted],
     seed: int,
     progress: bool,
     name: str,
 ) -> Figures:
     """The accuracy of the classifiers on corrupted shapes, for each read-out, family and strength."""
-    if not (further.corruptions and classifiers):
+    if not (corrupted and classifiers):
         return {}
-
-    shapes = further.corrupted or test
     named = {FEATURES[suffix]: classifier for suffix, classifier in classifiers.items()}
     asked = {"seed": seed, "progress": progress, "what": f"{name}corrupted shapes"}
-    found = robustness(features_of(model), named, shapes.points, shapes.labels, further.corruptions, **asked)
-    return {"robustness": {suffix: found[FEATURES[suffix]] for suffix in classifiers}}
+    found = [
+        robustness(features_of(model), named, part.shapes.points, part.shapes.labels, part.families, **asked)
+        for part in corrupted
+    ]
+    by_suffix = {
+        suffix: {family: accuracies for one in found for family, accuracies in one[FEATURES[suffix]].items()}
+        for suffix in classifiers
+    }
+    return {"robustness": by_suffix}
 
 
 def evaluate_controls(

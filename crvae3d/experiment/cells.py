@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.load import load
 from crvae3d.errors import Diverged, InputError
-from crvae3d.evaluation.evaluate import Figures, Further, LabelledShapes, evaluate_model
+from crvae3d.evaluation.evaluate import Corrupted, Figures, Further, LabelledShapes, evaluate_model
 from crvae3d.evaluation.occupancy import OccupancyCodes
-from crvae3d.experiment.evaluate import judged_shapes
+from crvae3d.experiment.evaluate import POINTS, judged_shapes
 from crvae3d.experiment.grids import Cell, Judging
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.runs import decodes, is_finished, learn_from, train, without_decoder
@@ -129,21 +130,35 @@ def _occupancy(task: Task) -> nn.Module:
 _MAKERS = {None: _trained, "untrained": _untrained, "supervised": _supervised, "occupancy": _occupancy}
 
 
+IN_FULL = ("azimuth", "so3", "thin")
+"""The corruptions that every test shape undergoes; clouds are thinned from all of their points."""
+
+
 def _judged(task: Task, model: nn.Module) -> Figures:
     train, test = _shapes(task)
     judging = task.judging
-    chosen = _some(test.points, judging.robust_shapes, judging.robust_points)
     further = Further(
-        CORRUPTIONS if chosen.labels is not None else {},
-        LabelledShapes(chosen, chosen.labels),
+        _corrupted(test, judging) if test.labels is not None else (),
         _some(test.points, judging.likelihood_shapes, judging.likelihood_points),
         judging.episodes,
     )
-    thin = [
-        LabelledShapes(part.points.first(min(judging.points, part.points.points.shape[1])), part.labels)
-        for part in (train, test)
-    ]
-    return evaluate_model(model, *thin, GAPS, progress=False, further=further)
+    fewer = [LabelledShapes(_some(part.points, 0, judging.points), part.labels) for part in (train, test)]
+    device = best_device().type
+    half = task.settings.training.precision == "bf16-mixed"  # judged as it was trained: corrupted shapes are many
+    with torch.autocast(device, torch.bfloat16, enabled=half):
+        return evaluate_model(model, *fewer, GAPS, progress=False, further=further)
+
+
+def _corrupted(test: LabelledShapes, judging: Judging) -> tuple[Corrupted, ...]:
+    """Which shapes undergo which corruptions."""
+    some = _some(test.points, judging.robust_shapes, judging.robust_points)
+    kinds = {family: at for family, at in CORRUPTIONS.items() if family not in IN_FULL}
+    whole = _some(test.points, 0, judging.robust_points)
+    return (
+        Corrupted({"azimuth": CORRUPTIONS["azimuth"], "so3": CORRUPTIONS["so3"]}, LabelledShapes(whole, test.labels)),
+        Corrupted({"thin": CORRUPTIONS["thin"]}, test),
+        Corrupted(kinds, LabelledShapes(some, some.labels)),
+    )
 
 
 @functools.cache
@@ -155,7 +170,8 @@ def _loaded(settings: Settings, split: str) -> tuple[Clouds, Clouds]:
 def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:
     """What classifiers are fitted on, and what they are judged by; read once in a process."""
     data = Settings(task.settings.data, task.settings.root)
-    return tuple(LabelledShapes(part, part.labels) for part in _loaded(data, task.split))
+    parts = (_some(part, 0, POINTS) for part in _loaded(data, task.split))
+    return tuple(LabelledShapes(part, part.labels) for part in parts)
 
 
 def _some(clouds: Clouds, shapes: int, points: int) -> Clouds:

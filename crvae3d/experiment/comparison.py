@@ -36,8 +36,9 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
     }
     found: dict[str, dict[str, dict[int, float | None]]] = {}
     for (name, seed), one in figures.items():
+        mine = found.setdefault(name, {})
         for figure, value in flat(one).items():
-            found.setdefault(name, {}).setdefault(figure, {})[seed] = value
+            mine.setdefault(figure, {})[seed] = value
     comparison = _comparison(grid, found, figures, tasks, split)
     (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8")
     _write_csv(out / "table.csv", grid, found)
@@ -53,7 +54,7 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
 
 def flat(figures: Mapping[str, object]) -> dict[str, float | None]:
     """The numbers of an evaluation by name: `robust/<family>/<strength>`, `robust/<family>` and `robust_mean` too."""
-    found = {name: value for name, value in figures.items() if _is_figure(value)}
+    found = {name: value for name, value in figures.items() if _is_figure(value) and name != "seed"}
     for suffix, families in figures.get("robustness", {}).items():
         means = []
         for family, accuracies in families.items():
