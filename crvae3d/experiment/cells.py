@@ -84,7 +84,7 @@ def run(task: Task) -> Path:
         figures |= {"judging": asdict(task.judging), "seed": task.settings.training.seed, "made_by": provenance()}
         task.folder.mkdir(parents=True, exist_ok=True)
         part = task.figures_file.with_suffix(".part")
-        part.write_text(json.dumps(figures, indent=2) + "\n")
+        part.write_text(json.dumps(figures) + "\n")
         part.replace(task.figures_file)
     return task.figures_file
 

@@ -129,6 +129,9 @@ CONTROL_CELLS = (
 )
 
 AUG = "beta-VAE+Aug"
+TRIPLET = {"divergence": "triplet", "consistency": 1000.0}
+NT_XENT = {"divergence": "nt-xent", "consistency": 1000.0}
+ROTATED = {"transform": "so3", "target": "original"}
 
 PAPER3D = Grid(
     title="CR-VAE on shapes: base models, regularisers, transformations, contrastive losses, controls",
@@ -140,14 +143,13 @@ PAPER3D = Grid(
         "output_points": 256,
         "decoder_width": 64,
         "points": 256,
-        "epochs": 20,
+        "epochs": 10,
         "precision": "bf16-mixed",
     },
     cells=(
         *_three("VAE", "base models", beta=1.0),
         *_three("beta-VAE", "base models"),
         *_three("IWAE 5", "base models", objective="iwae"),
-        *_three("IWAE 50", "base models", objective="iwae", samples=50),
         *_against(
             AUG,
             "weight of the regulariser, on the beta-VAE",
@@ -183,13 +185,27 @@ PAPER3D = Grid(
             AUG,
             "contrastive",
             **{
-                "triplet": {"objective": "none", "divergence": "triplet", "consistency": 100.0},
-                "NT-Xent": {"objective": "none", "divergence": "nt-xent", "consistency": 100.0},
-                "beta-VAE + triplet": {"divergence": "triplet", "consistency": 100.0},
-                "beta-VAE + NT-Xent": {"divergence": "nt-xent", "consistency": 100.0},
+                "triplet": {"objective": "none", **TRIPLET},
+                "NT-Xent": {"objective": "none", **NT_XENT},
+                "beta-VAE + triplet": TRIPLET,
+                "beta-VAE + NT-Xent": NT_XENT,
+            },
+        ),
+        *_against(
+            f"{AUG}, so3",
+            "invariance to rotation",
+            **{
+                f"{AUG}, so3, original": {**ROTATED, "consistency": 0.0, "views": 1},
+                "CR-beta-VAE, so3, original": ROTATED,
+                "CR-beta-VAE, so3, original, lambda 10": {**ROTATED, "consistency": 10.0},
+                "triplet, so3": {"objective": "none", **TRIPLET, "transform": "so3"},
+                "NT-Xent, so3": {"objective": "none", **NT_XENT, "transform": "so3"},
+                "beta-VAE + triplet, so3, original": {**ROTATED, **TRIPLET},
+                "beta-VAE + NT-Xent, so3, original": {**ROTATED, **NT_XENT},
             },
         ),
         *CONTROL_CELLS,
+        *_three("IWAE 50", "base models", objective="iwae", samples=50),
     ),
     reference=AUG,
     shown=("beta-VAE", "CR-beta-VAE", "NT-Xent", "untrained encoder", "supervised"),
