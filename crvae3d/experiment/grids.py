@@ -129,8 +129,8 @@ CONTROL_CELLS = (
 )
 
 AUG = "beta-VAE+Aug"
-TRIPLET = {"divergence": "triplet", "consistency": 1000.0}
-NT_XENT = {"divergence": "nt-xent", "consistency": 1000.0}
+TRIPLET = {"divergence": "triplet", "consistency": 100.0}
+NT_XENT = {"divergence": "nt-xent", "consistency": 100.0}
 ROTATED = {"transform": "so3", "target": "original"}
 
 PAPER3D = Grid(
