@@ -302,6 +302,29 @@ def test_the_options_of_the_command_line_are_those_of_the_tables():
         assert hasattr(settings.objective, name) or hasattr(settings.training, name), name
 
 
+def test_the_papers_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypatch):
+    made = []
+    monkeypatch.setattr("crvae3d.experiment.runs.train", lambda settings, *_, **__: made.append(settings.objective))
+    for options in ("", "--paper", "--paper --consistency 3 --transform jitter", "--divergence reverse"):
+        assert main(f"train shapes --out x {options}".split()) == 0
+    default, paper, changed, reverse = made
+    assert (default.divergence, default.consistency, default.target) == ("nt-xent", 100, "original")
+    assert (paper.divergence, paper.consistency, paper.target, paper.transform) == ("kl", 1, "view", "scale")
+    assert (changed.divergence, changed.consistency, changed.transform) == ("kl", 3, "jitter")
+    assert (reverse.divergence, reverse.consistency, reverse.target) == ("reverse", 1, "original")
+    assert tuple(tables.WEIGHTS) == tuple(DIVERGENCES)
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_every_divergence_trains(divergence):
+    settings = crvae3d.Settings.of("shapes", preset="tiny", divergence=divergence)
+    vae = crvae3d.VAE.build(settings.model)
+    terms = settings.objective.build(32)(vae, torch.rand(3, 32, 3) * 2 - 1)
+    terms.loss.backward()
+    assert terms.loss.isfinite() and terms.named["consistency"].abs().sum() > 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in vae.parameters())
+
+
 @pytest.mark.parametrize("model", tables.MODELS)
 @pytest.mark.parametrize("objective", tables.OBJECTIVES)
 def test_every_model_and_objective_and_transformation_takes_a_step(model, objective):

@@ -87,8 +87,8 @@ def test_results_hold_every_cell_with_its_interval(done):
     lines = list(csv.DictReader((out / "table.csv").open()))
     one = next(line for line in lines if line["cell"] == "CR-VAE" and line["figure"] == "svm_accuracy")
     assert float(one["difference_mean"]) == pytest.approx(apart.mean) and one["seeds"] == "2"
-    told = json.loads((out / "results.json").read_text())
-    assert told["cells"]["CR-VAE"]["figures"]["svm_accuracy"] == {"0": seeds[0], "1": seeds[1]}
+    runs = json.loads((out / "results.json").read_text())["cells"]["CR-VAE"]["runs"]
+    assert [runs[seed]["figures"]["svm_accuracy"] for seed in ("0", "1")] == seeds
 
 
 def test_what_a_cell_cannot_have_is_missing(done):
@@ -112,14 +112,23 @@ def test_what_is_done_is_not_done_again(archive, done, monkeypatch):
     assert again.row("CR-VAE").figures["svm_accuracy"] == done[0].row("CR-VAE").figures["svm_accuracy"]
 
 
-def test_figures_alone_are_enough_and_one_cell_can_be_asked_for(archive, tmp_path):
-    grid = small()
-    compare.compare(archive, grid, tmp_path, seeds=1, cells=["VAE"], progress=False, jobs=1)
-    run = tmp_path / "VAE" / "seed-0"
-    for name in ("weights.safetensors", "last.ckpt", "metrics.csv"):
-        (run / name).unlink()
-    found = compare.compare(archive, grid, tmp_path, seeds=1, cells=["VAE"], progress=False, jobs=1)
-    assert [row.name for row in found.rows] == ["VAE"] and not (run / "weights.safetensors").exists()
+def test_the_results_file_alone_is_enough_to_go_on(archive, done, tmp_path, monkeypatch):
+    """Run folders may be gone, and of another machine; what was made with other settings does not count."""
+    told = json.loads((done[1] / "results.json").read_text())
+    told["cells"]["mixture"]["runs"]["1"]["settings"]["training"]["epochs"] = 3
+    (tmp_path / "results.json").write_text(json.dumps(told))
+    missing = []
+    monkeypatch.setattr(compare, "run", lambda task: missing.append((task.cell.name, task.settings.training.seed)))
+    found = compare.compare(archive, small(), tmp_path, seeds=2, progress=False, jobs=1)
+    assert missing == [("mixture", 1)]
+    assert found.row("CR-VAE").figures == done[0].row("CR-VAE").figures
+    assert len(found.row("mixture").figures["svm_accuracy"].values) == 1
+    assert str(archive.parent) not in (done[1] / "results.json").read_text()
+
+
+def test_one_cell_can_be_asked_for(archive, tmp_path):
+    found = compare.compare(archive, small(), tmp_path, seeds=1, cells=["untrained"], progress=False, jobs=1)
+    assert [row.name for row in found.rows] == ["untrained"] and not (tmp_path / "VAE").exists()
 
 
 def test_a_grid_that_was_cut_off_goes_on_and_gives_the_same_numbers(archive, tmp_path, monkeypatch):

@@ -8,13 +8,13 @@ from crvae3d.allocator import kept_memory
 from crvae3d.core.model import VAE
 from crvae3d.datasets.load import load
 from crvae3d.experiment.pretrained import best_device
-from crvae3d.experiment.tables import Objective, model_settings, preset_of
+from crvae3d.experiment.tables import PAPER, Objective, model_settings, preset_of
 from crvae3d.points.models import PointModel
 from crvae3d.points.pointnet import without_gradient
 from measure.timing import Run, in_turn, matrix_product, peak_megabytes
 from tests.references import plain
 
-OBJECTIVES = {"VAE": Objective(consistency=0), "CR-VAE": Objective()}
+OBJECTIVES = {"VAE": Objective(consistency=0), "CR-VAE": Objective(**PAPER)}
 LITERATURE = ("full", "VAE", 16)
 
 

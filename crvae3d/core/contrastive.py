@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, relu
 
-from crvae3d.errors import InputError
-
 
 def nt_xent(views: Tensor, originals: Tensor, temperature: float = 0.1) -> Tensor:
     """The normalised temperature-scaled cross-entropy: name a code's partner among all other codes of the batch.
@@ -17,14 +15,13 @@ def nt_xent(views: Tensor, originals: Tensor, temperature: float = 0.1) -> Tenso
     Chen and others, A Simple Framework for Contrastive Learning of Visual Representations, 2020.
 
     Args:
-        views: (B, D) codes, B at least 2.
+        views: (B, D) codes.
         originals: (B, D), in the same order.
         temperature: the cosine similarities are divided by it.
 
     Returns:
-        (B,) nats, the mean of a pair's two directions.
+        (B,) nats, the mean of a pair's two directions; nought for a single shape.
     """
-    _check(views)
     size = len(views)
     codes = normalize(torch.cat([views, originals]), dim=1)
     similarity = (_products(codes, codes) / temperature).fill_diagonal_(-torch.inf)
@@ -39,14 +36,13 @@ def triplet(views: Tensor, originals: Tensor, margin: float = 0.2) -> Tensor:
     the own one the nearest, or the farthest of all where none is. Schroff and others, FaceNet, 2015.
 
     Args:
-        views: (B, D) codes, B at least 2.
+        views: (B, D) codes.
         originals: (B, D), in the same order: the anchors.
         margin: in squared distances between codes of length 1, which lie in [0, 4].
 
     Returns:
-        (B,).
+        (B,); nought for a single shape.
     """
-    _check(views)
     anchors, others = normalize(originals, dim=1), normalize(views, dim=1)
     squared = 2 - 2 * _products(anchors, others)
     positive = squared.diagonal()
@@ -56,7 +52,8 @@ def triplet(views: Tensor, originals: Tensor, margin: float = 0.2) -> Tensor:
         nearest = squared.masked_fill(~farther, torch.inf).argmin(1)
         farthest = squared.masked_fill(own, -torch.inf).argmax(1)
         chosen = torch.where(farther.any(1), nearest, farthest)
-    return relu(positive - squared.gather(1, chosen[:, None])[:, 0] + margin)
+    loss = relu(positive - squared.gather(1, chosen[:, None])[:, 0] + margin)
+    return loss if len(views) > 1 else 0 * loss
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
@@ -64,8 +61,3 @@ def _products(a: Tensor, b: Tensor) -> Tensor:
     precision = torch.promote_types(a.dtype, torch.float32)
     with torch.autocast(a.device.type, enabled=False):
         return a.to(precision) @ b.to(precision).mT
-
-
-def _check(views: Tensor) -> None:
-    if len(views) < 2:
-        raise InputError(f"a contrastive loss needs 2 shapes in a batch or more, got {len(views)}: raise --batch-size")

@@ -1,6 +1,6 @@
 """One cell of a grid with one seed: a run folder that is trained, or resumed, and judged, or left as it is.
 
-A folder is done when it holds `figures_<split>.json`; the weights need not be there any more.
+A folder is done when it holds `figures_<split>.json`.
 """
 
 import functools

@@ -1,22 +1,24 @@
 """A grid of variants over several seeds: train and judge what is missing, then write tables, pictures and a page.
 
 Every cell with every seed is a run folder. Stopped and started again, finished ones are left alone and a training that
-was cut off goes on at its last epoch.
+was cut off goes on at its last epoch. `results.json` alone tells what is done, where the folders are gone.
 """
 
 import importlib.util
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 
 import torch
 
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.cells import Task, run
-from crvae3d.experiment.comparison import write_results
+from crvae3d.experiment.comparison import gather, write_results
 from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grids import Grid, read_grid
 from crvae3d.experiment.settings import Settings
@@ -65,11 +67,17 @@ def compare(
         if name not in [cell.name for cell in grid.cells]:
             unknown("cell", name, [cell.name for cell in grid.cells])
     tasks = tasks_of(grid, data, Path(out), seeds, split, root, options)
-    waiting = [task for task in tasks if not task.is_done and (not cells or task.cell.name in cells)]
+    done = gather(tasks, Path(out), split)
+    asked = [task for task in tasks if not cells or task.cell.name in cells]
     try:
-        _run_all(waiting, jobs, plugin, progress)
+        _run_all(
+            [task for task in asked if (task.cell.name, task.settings.training.seed) not in done],
+            jobs,
+            plugin,
+            progress,
+        )
     finally:  # what is done is worth a table, also after Ctrl-C
-        found = write_results(grid, tasks, Path(out), split) if any(task.is_done for task in tasks) else None
+        found = write_results(grid, tasks, Path(out), split)
     return found
 
 
@@ -131,8 +139,16 @@ def _collect(pool: ProcessPoolExecutor, tasks: list[Task], advance: object) -> N
 
 def _start(threads: int, plugin: str | Path | None) -> None:
     """What a process begins with."""
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     load_plugin(plugin)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: a grid that was killed trains nothing more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 @contextmanager

@@ -4,9 +4,11 @@ import csv
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
+from crvae3d.evaluation.evaluate import Figures
 from crvae3d.experiment.cells import Task
 from crvae3d.experiment.grids import Grid
 from crvae3d.experiment.settings import provenance
@@ -23,26 +25,67 @@ COLUMNS = (
 )
 SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "consistency_gap", "rate")
 
+RESULTS = "results.json"
+
+Run = tuple[str, int]
+"""A cell's name and a seed."""
 BySeed = Mapping[int, float | None]
 Found = Mapping[str, Mapping[str, BySeed]]
 """Of each cell each figure by seed."""
 
 
-def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> Comparison:
-    """Gather what is done and write it into `out`."""
-    done = [task for task in tasks if task.is_done]
-    figures = {
-        (task.cell.name, task.settings.training.seed): json.loads(task.figures_file.read_text()) for task in done
+def gather(tasks: Sequence[Task], out: Path, split: str) -> dict[Run, Figures]:
+    """The figures of what is done: from run folders, and for those that are gone from `results.json`.
+
+    There a run counts where it was made with the same settings, so that one file is enough to go on with a grid.
+    """
+    kept = _kept(out / RESULTS, split)
+    found = {}
+    for task in tasks:
+        run = task.cell.name, task.settings.training.seed
+        settings, figures = kept.get(run, (None, None))
+        if task.is_done:
+            found[run] = json.loads(task.figures_file.read_text())
+        elif settings == described(task):
+            found[run] = figures
+    return found
+
+
+def described(task: Task) -> dict[str, object]:
+    """All settings of a run that decide its numbers, as JSON has them."""
+    settings = asdict(task.settings) | {"root": None, "control": task.cell.control}
+    if Path(task.settings.data).is_absolute():  # wherever it lies
+        settings["data"] = Path(task.settings.data).name
+    return json.loads(json.dumps(settings))
+
+
+def _kept(path: Path, split: str) -> dict[Run, tuple[dict[str, object], Figures]]:
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["split"] != split:
+        return {}
+    return {
+        (name, int(seed)): (run["settings"], run["figures"])
+        for name, cell in found["cells"].items()
+        for seed, run in cell["runs"].items()
     }
+
+
+def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> Comparison | None:
+    """Gather what is done and write it into `out`; None where nothing is."""
+    figures = gather(tasks, out, split)
+    if not figures:
+        return None
     found: dict[str, dict[str, dict[int, float | None]]] = {}
     for (name, seed), one in figures.items():
         mine = found.setdefault(name, {})
         for figure, value in flat(one).items():
             mine.setdefault(figure, {})[seed] = value
     comparison = _comparison(grid, found, figures, tasks, split)
+    _write_json(out / RESULTS, grid, tasks, figures, split)
     (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8")
     _write_csv(out / "table.csv", grid, found)
-    _write_json(out / "results.json", grid, found, figures, split)
     if comparison.sweep:
         tradeoff_figure(comparison, out / "tradeoff.png")
     shown = [row.name for row in comparison.rows if (row.reference or row.chosen) and row.robustness]
@@ -71,7 +114,7 @@ def _is_figure(value: object) -> bool:
 
 
 def _comparison(
-    grid: Grid, found: Found, figures: Mapping[tuple[str, int], Mapping[str, object]], tasks: Sequence[Task], split: str
+    grid: Grid, found: Found, figures: Mapping[Run, Figures], tasks: Sequence[Task], split: str
 ) -> Comparison:
     rows = [_row(grid, name, found) for name in (cell.name for cell in grid.cells) if name in found]
     done, everything = len(figures), len(tasks)
@@ -180,27 +223,16 @@ def _columns(one: Estimate | None, names: Iterable[str]) -> list[float | str]:
     return ["" if one is None or getattr(one, name) is None else getattr(one, name) for name in names]
 
 
-def _write_json(
-    path: Path, grid: Grid, found: Found, figures: Mapping[tuple[str, int], Mapping[str, object]], split: str
-) -> None:
-    """Everything that the tables are made of."""
-    result = {
-        "what": grid.title,
-        "split": split,
-        "made_by": provenance(),
-        "made_at": sorted({one["made_by"]["commit"] for one in figures.values()}),
-        "shared": grid.shared,
-        "cells": {
-            name: {
-                "group": grid[name].group,
-                "options": grid[name].options,
-                "control": grid[name].control,
-                "against": grid[name].against,
-                "figures": {
-                    figure: {str(seed): value for seed, value in values.items()} for figure, values in each.items()
-                },
-            }
-            for name, each in found.items()
-        },
-    }
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+def _write_json(path: Path, grid: Grid, tasks: Sequence[Task], figures: Mapping[Run, Figures], split: str) -> None:
+    """Everything that the tables are made of, and enough to go on where the run folders are gone."""
+    cells: dict[str, dict[str, object]] = {}
+    for task in tasks:
+        name, seed = task.cell.name, task.settings.training.seed
+        if (name, seed) in figures:
+            cell = cells.setdefault(name, {"group": task.cell.group, "against": task.cell.against, "runs": {}})
+            cell["runs"][str(seed)] = {"settings": described(task), "figures": figures[name, seed]}
+    made = sorted({one["made_by"]["commit"] for one in figures.values()})
+    result = {"what": grid.title, "split": split, "made_by": provenance(), "runs_made_at": made, "cells": cells}
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    part.replace(path)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from crvae3d.errors import InputError, unknown
+from crvae3d.experiment.tables import PAPER
 
 CONTROLS = ("untrained", "occupancy", "supervised")
 
@@ -129,13 +130,14 @@ CONTROL_CELLS = (
 )
 
 AUG = "beta-VAE+Aug"
-TRIPLET = {"divergence": "triplet", "consistency": 100.0}
-NT_XENT = {"divergence": "nt-xent", "consistency": 100.0}
+TRIPLET = {"divergence": "triplet"}
+NT_XENT = {"divergence": "nt-xent"}
 ROTATED = {"transform": "so3", "target": "original"}
 
 PAPER3D = Grid(
     title="CR-VAE on shapes: base models, regularisers, transformations, contrastive losses, controls",
     shared={
+        **PAPER,
         "preset": "small",
         "code_size": 128,
         "encoder_widths": (64, 128, 256),
@@ -161,7 +163,7 @@ PAPER3D = Grid(
             **{
                 "reverse KL": {"divergence": "reverse"},
                 "symmetric KL": {"divergence": "symmetric"},
-                "2-Wasserstein": {"divergence": "wasserstein", "consistency": 10.0},
+                "2-Wasserstein": {"divergence": "wasserstein"},
                 "stop-gradient": {"stop_gradient": True},
                 "view rebuilds original": {"target": "original"},
                 "view rebuilds original, lambda 0": {"target": "original", "consistency": 0.0, "views": 1},
@@ -214,10 +216,10 @@ PAPER3D = Grid(
 
 QUICK = Grid(
     title="A small comparison: VAE, +Aug, CR, NT-Xent and the controls",
-    shared={"preset": "tiny", "epochs": 4},
+    shared={**PAPER, "preset": "tiny", "epochs": 4},
     cells=(
         *_three("beta-VAE", "base models"),
-        Cell("NT-Xent", "contrastive", {"objective": "none", "divergence": "nt-xent", "consistency": 100.0}, AUG),
+        Cell("NT-Xent", "contrastive", {"objective": "none", **NT_XENT}, AUG),
         *(cell for cell in CONTROL_CELLS if cell.name != "auto-encoder"),
     ),
     reference=AUG,

@@ -50,16 +50,19 @@ class Settings:
         Raises:
             InputError: a name is unknown, or a value impossible.
         """
-        parts = [model_settings(model, preset), Objective(), preset_of(preset)[1]]
-        names = [{field.name for field in fields(part)} for part in parts]
+        model_part, training = model_settings(model, preset), preset_of(preset)[1]
+        names = [{field.name for field in fields(part)} for part in (model_part, Objective, training)]
         for name in options:
             if not any(name in known for known in names):
                 unknown("setting", name, sorted(set().union(*names)))
-        given = [{name: options[name] for name in options if name in known} for known in names]
+        of_model, of_objective, of_training = (
+            {name: options[name] for name in options if name in known} for known in names
+        )
         if data not in DATASETS and (Path(data).exists() or len(Path(data).parts) > 1 or Path(data).suffix):
             data = str(Path(data).expanduser().resolve())  # so that the run can be evaluated from any folder
         root = None if root is None else str(Path(root).expanduser().resolve())
-        return cls(data, root, *(replace(part, **mine) for part, mine in zip(parts, given, strict=True)))
+        objective = Objective(**of_objective)  # not replaced: its weight depends on its divergence
+        return cls(data, root, replace(model_part, **of_model), objective, replace(training, **of_training))
 
     @classmethod
     def read(cls, folder: Path) -> "Settings":

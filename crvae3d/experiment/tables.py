@@ -64,33 +64,43 @@ GAPS: dict[str, CloudTransform] = {
 """The single transformations under which the consistency gap of any model is measured."""
 
 
+WEIGHTS = {
+    **{"kl": 1.0, "reverse": 1.0, "symmetric": 1.0, "wasserstein": 10.0},
+    **{"avae": 1.0, "simvae": 1.0, "triplet": 100.0, "nt-xent": 100.0},
+}
+"""The weight of each divergence where none is given."""
+
+PAPER = {"divergence": "kl", "transform": "scale", "target": "view"}
+"""The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself."""
+
+
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised.
+    """What is minimised. The defaults are what did best on validation shapes; `PAPER` is the paper's own form.
 
     Args:
         objective: elbo, iwae, autoencoder (deterministic, no rate), or none: the regulariser alone trains the encoder.
         samples: K of iwae; None for 5.
         beta: weight of the rate of elbo; None for `BETA`.
-        consistency: lambda, the weight of KL( q(z|t(x)) || q(z|x) ), or of what `divergence` names; 0 is the plain model.
+        consistency: lambda, the weight of what `divergence` names; None for the one in `WEIGHTS`, 0 is the plain model.
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
         views: views of each shape; None for one where there is a consistency weight, else none.
         transform: family of views, a name in `TRANSFORMS`.
-        divergence: kl (the paper's), or another name in `core.divergences.DIVERGENCES`.
+        divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
         stop_gradient: hold the original's posterior still in the divergence.
-        target: what a view reconstructs: view (the paper's) or original.
+        target: what a view reconstructs: original, or view (the paper's).
         warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
     """
 
     objective: str = "elbo"
     samples: int | None = None
     beta: float | None = None
-    consistency: float = 1.0
+    consistency: float | None = None
     views: int | None = None
-    transform: str = "scale"
-    divergence: str = "kl"
+    transform: str = "so3"
+    divergence: str = "nt-xent"
     stop_gradient: bool = False
-    target: str = "view"
+    target: str = "original"
     warm_up: float = 0.0
 
     def __post_init__(self) -> None:
@@ -98,6 +108,10 @@ class Objective:
             unknown("transform", self.transform, TRANSFORMS)
         if self.objective not in OBJECTIVES:
             unknown("objective", self.objective, OBJECTIVES)
+        if self.divergence not in WEIGHTS:
+            unknown("divergence", self.divergence, WEIGHTS)
+        if self.consistency is None:
+            object.__setattr__(self, "consistency", WEIGHTS[self.divergence])
         if self.beta is not None and self.objective != "elbo":
             raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
         if self.samples is not None and self.objective != "iwae":
