@@ -28,7 +28,10 @@ CONTROLS = {
 }
 """Columns of controls, and which of an evaluation's figures stand in them."""
 
-FIGURES = "svm_accuracy svm_accuracy_pooled knn_accuracy knn_accuracy_pooled chamfer consistency_gap active_units rate".split()
+FIGURES = (
+    "svm_accuracy svm_accuracy_pooled svm_literature knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
+    "retrieval_map recall_1 nmi ari chamfer consistency_gap active_units mutual_information rate"
+).split()
 
 
 def write_report(

@@ -46,7 +46,8 @@ def fit_supervised(
     weights = [*encoder.parameters(), *scores.parameters()]
     optimizer = torch.optim.AdamW(weights, training.learning_rate, weight_decay=training.weight_decay)
     batch = min(training.batch_size, len(clouds))
-    steps, warm_up = training.epochs * (len(clouds) // batch), 100
+    steps = training.epochs * (len(clouds) // batch)
+    warm_up = min(100, max(1, steps // 10))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )

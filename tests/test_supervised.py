@@ -1,0 +1,49 @@
+"""The ceiling: labels are learnt, by the encoder too, and a seed decides everything."""
+
+import numpy as np
+import torch
+
+from crvae3d.datasets.clouds import Clouds
+from crvae3d.points.augment import Jitter
+from crvae3d.points.models import PointModel
+from crvae3d.training.settings import Training
+from crvae3d.training.supervised import fit_supervised
+
+SMALL = PointModel(code_size=8, encoder_widths=(16, 32), head_widths=(16,), output_points=36, decoder_width=16)
+
+
+def boxes(shapes: int = 60) -> Clouds:
+    """Boxes that are long along x, y or z: three classes."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(shapes) % 3
+    sides = np.where(np.arange(3) == labels[:, None], 1.0, 0.5)
+    points = draw.uniform(-1, 1, (shapes, 64, 3)) * sides[:, None]
+    return Clouds(points.astype(np.float32), np.array([f"{i}" for i in range(shapes)]), labels=labels)
+
+
+def trained(seed: int = 0, epochs: int = 15):
+    encoder, told = SMALL.build(seed).encoder, []
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    training = Training(epochs=epochs, batch_size=16, points=64, learning_rate=1e-2, seed=seed)
+    scores = fit_supervised(encoder, boxes(), boxes().labels, Jitter(), training, lambda *each: told.append(each))
+    return encoder, scores, told, before
+
+
+def test_labels_are_learnt_and_the_encoder_with_them():
+    encoder, scores, told, before = trained()
+    data = boxes()
+    with torch.inference_mode():
+        named = scores(encoder(data.coordinates()).mean).argmax(1).numpy()
+    assert (named == data.labels).mean() > 0.9
+    assert [epoch for epoch, _ in told] == list(range(1, 16)) and told[-1][1] < told[0][1]
+    moved = [name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])]
+    assert any(name.startswith("shared") for name in moved) and not encoder.training
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    (first, *_), (again, *_), (other, *_) = trained(1, 1), trained(1, 1), trained(2, 1)
+    assert torch.equal(torch.get_rng_state(), state)
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    assert not torch.equal(next(iter(first.parameters())), next(iter(other.parameters())))
