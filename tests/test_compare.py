@@ -57,6 +57,12 @@ def figures(out, cell: str, seed: int = 0, split: str = "test") -> dict:
     return json.loads((out / cell / f"seed-{seed}" / f"figures_{split}.json").read_text())
 
 
+def test_the_chosen_cell_is_the_default_of_train():
+    grid = GRIDS["paper3d"]
+    options = grid.shared | grid[grid.chosen[0]].options
+    assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10").objective
+
+
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_cell_of_the_named_grids_can_be_built(name):
     grid = GRIDS[name]

@@ -88,7 +88,8 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
     _write_csv(out / "table.csv", grid, found)
     if comparison.sweep:
         tradeoff_figure(comparison, out / "tradeoff.png")
-    shown = [row.name for row in comparison.rows if (row.reference or row.chosen) and row.robustness]
+    named = {grid.reference, *grid.shown}
+    shown = [row.name for row in comparison.rows if row.name in named and row.robustness]
     if shown:
         robustness_figure(comparison, shown, out / "robustness.png")
     write_comparison(out / "page.html", comparison)
@@ -159,7 +160,7 @@ def _row(grid: Grid, name: str, found: Found) -> Row:
         {family: [figures.get(f"robust/{family}/{strength}") for strength in STRENGTHS] for family in families},
         control=cell.control is not None,
         reference=name == grid.reference,
-        chosen=name in grid.shown,
+        chosen=name in grid.chosen,
     )
 
 

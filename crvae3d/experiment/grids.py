@@ -77,7 +77,8 @@ class Grid:
         shared: settings of every cell, by the names of `crvae3d train`.
         cells: the variants.
         reference: the cell that differences on the page are from.
-        shown: cells whose curves the pictures open with, beside the reference's.
+        chosen: cells that a reader should look at first.
+        shown: cells whose curves the picture has, beside the reference's.
         sweep: cells that differ in lambda alone, from small to large.
         judging: how codes are judged.
     """
@@ -86,6 +87,7 @@ class Grid:
     shared: dict[str, object]
     cells: tuple[Cell, ...]
     reference: str
+    chosen: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     sweep: tuple[str, ...] = ()
     judging: Judging = Judging()
@@ -96,7 +98,7 @@ class Grid:
             if len(set(folders)) < len(folders):
                 twice = next(name for name in folders if folders.count(name) > 1)
                 raise InputError(f"each cell of a grid needs a {what} of its own, and {twice!r} stands twice")
-        named = {"reference": [self.reference], "shown": self.shown, "sweep": self.sweep}
+        named = {"reference": [self.reference], "chosen": self.chosen, "shown": self.shown, "sweep": self.sweep}
         named["against"] = [cell.against for cell in self.cells if cell.against is not None]
         for kind, name in [(kind, name) for kind, each in named.items() for name in each]:
             if name not in names:
@@ -130,6 +132,7 @@ CONTROL_CELLS = (
 )
 
 AUG = "beta-VAE+Aug"
+DEFAULT = "beta-VAE + NT-Xent, so3, original"
 TRIPLET = {"divergence": "triplet"}
 NT_XENT = {"divergence": "nt-xent"}
 ROTATED = {"transform": "so3", "target": "original"}
@@ -203,14 +206,15 @@ PAPER3D = Grid(
                 "triplet, so3": {"objective": "none", **TRIPLET, "transform": "so3"},
                 "NT-Xent, so3": {"objective": "none", **NT_XENT, "transform": "so3"},
                 "beta-VAE + triplet, so3, original": {**ROTATED, **TRIPLET},
-                "beta-VAE + NT-Xent, so3, original": {**ROTATED, **NT_XENT},
+                DEFAULT: {**ROTATED, **NT_XENT},
             },
         ),
         *CONTROL_CELLS,
         *_three("IWAE 50", "base models", objective="iwae", samples=50),
     ),
     reference=AUG,
-    shown=("beta-VAE", "CR-beta-VAE", "NT-Xent", "untrained encoder", "supervised"),
+    chosen=(DEFAULT,),
+    shown=("beta-VAE", "CR-beta-VAE", "NT-Xent, so3", DEFAULT, "untrained encoder"),
     sweep=(AUG, "lambda 0.1", "CR-beta-VAE", "lambda 10", "lambda 100"),
 )
 
@@ -223,6 +227,7 @@ QUICK = Grid(
         *(cell for cell in CONTROL_CELLS if cell.name != "auto-encoder"),
     ),
     reference=AUG,
+    chosen=("CR-beta-VAE",),
     shown=("CR-beta-VAE", "NT-Xent", "untrained encoder", "supervised"),
     sweep=(AUG, "CR-beta-VAE"),
     judging=Judging(points=512, robust_shapes=48, robust_points=512, episodes=5),
@@ -253,7 +258,8 @@ def read_grid(name: str | Path) -> Grid:
 
 
 def _parsed(found: dict[str, object], title: str) -> Grid:
-    names = ("title", "reference", "shown", "sweep", "shared", "judging", "cells")
+    lists = ("chosen", "shown", "sweep")
+    names = ("title", "reference", *lists, "shared", "judging", "cells")
     for name in found:
         if name not in names:
             unknown("part of a grid", name, names)
@@ -270,8 +276,7 @@ def _parsed(found: dict[str, object], title: str) -> Grid:
         found.get("shared", {}),
         tuple(_cell(name, options, reference) for name, options in cells.items()),
         reference,
-        tuple(found.get("shown", ())),
-        tuple(found.get("sweep", ())),
+        *(tuple(found.get(name, ())) for name in lists),
         Judging(**found.get("judging", {})),
     )
 
