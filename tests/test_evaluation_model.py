@@ -12,7 +12,7 @@ from crvae3d.core.posteriors import DiagonalGaussian, standard_normal
 from crvae3d.errors import InputError
 from crvae3d.evaluation.alarms import alarms
 from crvae3d.evaluation.codes import Codes, encode
-from crvae3d.evaluation.consistency import consistency_gap, consistency_gaps, views
+from crvae3d.evaluation.consistency import consistency_gap, moved_by, views
 from crvae3d.evaluation.evaluate import CONTROLS, LABELLED, LabelledShapes, evaluate_controls, evaluate_model
 from crvae3d.evaluation.information import active_units, mean_rate, rate_per_dimension
 from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_chamfer
@@ -157,8 +157,32 @@ def test_the_gap_of_a_translation_is_known(weight):
 
 def test_a_posterior_that_a_transformation_does_not_move_has_no_gap():
     clouds = crosses(9) - crosses(9).mean(1, keepdim=True)
-    gaps = consistency_gaps(Toy(), clouds, {"turn": augment.Rotate(180), "none": augment.Identity()}, progress=False)
-    assert gaps["none"] == 0 and gaps["turn"] == pytest.approx(0, abs=1e-9)
+    gaps = moved_by(Toy(), clouds, {"turn": augment.Rotate(180), "none": augment.Identity()}, progress=False)
+    assert gaps["none"].gap == gaps["none"].shift == 0
+    assert gaps["turn"].gap == pytest.approx(0, abs=1e-9)
+
+
+class Unrelated(augment.CloudTransform):
+    """Another cross altogether."""
+
+    def warp(self, points, mask, generator):
+        return points - points.mean(1, keepdim=True) + torch.randn(len(points), 1, 3, generator=generator), mask
+
+
+@pytest.mark.parametrize("weight", [0.3, 3.0])
+def test_the_shift_is_a_share_of_the_distance_between_shapes_in_any_unit(weight):
+    clouds = crosses(400) - crosses(400).mean(1, keepdim=True) + torch.randn(400, 1, 3)
+    asked = {"same": augment.Identity(), "other": Unrelated(), "move": moved}
+    found = moved_by(Toy(weight), clouds, asked, progress=False)
+    means = clouds.mean(1)
+    pairs = (means[:, None] - means).square().sum(-1).sum() / (400 * 399)
+    assert found["same"].shift == 0
+    assert found["other"].shift == pytest.approx(1, abs=0.1)  # as far as any other shape
+    assert found["move"].shift == pytest.approx(0.25 / pairs.item(), rel=1e-3)
+
+
+def test_shapes_of_one_code_have_no_shift():
+    assert moved_by(Toy(0.0), crosses(5), {"move": moved}, progress=False)["move"].shift is None
 
 
 @pytest.mark.parametrize("transform", [augment.Jitter(0.1), augment.DropPoints(0.7), augment.Subset(3)], ids=repr)
@@ -219,6 +243,7 @@ def labelled(shapes: int, seed: int) -> LabelledShapes:
 FIGURES = {
     *LABELLED,
     *("chamfer", "consistency_gap", "consistency_gap_move", "consistency_gap_none", "active_units", "code_size"),
+    *("consistency_shift", "consistency_shift_move", "consistency_shift_none"),
     *("rate", "mutual_information", "mutual_information_cap", "alarms", "n_train", "n_test"),
 }
 
@@ -253,7 +278,11 @@ def test_without_labels_the_figures_that_need_them_are_none():
     for pair in ((train, LabelledShapes(test.points)), (LabelledShapes(train.points), test)):
         found = evaluate_model(Toy(), *pair, {}, progress=False)
         assert set(evaluate_controls(Toy(), *pair, progress=False).values()) == {None}
-        assert {name for name, value in found.items() if value is None} == {*LABELLED, "consistency_gap"}
+        assert {name for name, value in found.items() if value is None} == {
+            *LABELLED,
+            "consistency_gap",
+            "consistency_shift",
+        }
         assert found["active_units"] == 3 and found["chamfer"] < 1e-9
 
 

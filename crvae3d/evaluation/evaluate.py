@@ -10,7 +10,7 @@ from torch import nn
 
 from crvae3d.evaluation.alarms import alarms
 from crvae3d.evaluation.codes import Codes, encode
-from crvae3d.evaluation.consistency import Transform, consistency_gaps
+from crvae3d.evaluation.consistency import Moved, Transform, moved_by
 from crvae3d.evaluation.frozen import Shapes
 from crvae3d.evaluation.information import active_units, information_cap, mean_rate, mutual_information
 from crvae3d.evaluation.knn import knn_probe
@@ -97,7 +97,8 @@ def evaluate_model(
     Returns:
         Ready for JSON, None where a figure cannot be had. Accuracies are fractions; `chamfer` is squared, a mean over
         points, both directions summed; `rate` and each `consistency_gap` are nats a shape, `consistency_gap` being the
-        mean of `consistency_gap_<name>`; `robustness` has for each read-out and family the accuracy at each strength;
+        mean of `consistency_gap_<name>`, and `consistency_shift` likewise a share; `robustness` has for each read-out and
+        family the accuracy at each strength;
         `log_likelihood_<samples>` is nats a point; `alarms` is a list of sentences.
     """
     name, further = f"{title}: " if title else "", further or Further()
@@ -108,8 +109,8 @@ def evaluate_model(
         labelled = Labelled(known, codes, train.labels, test.labels)
         found, classifiers = labelled_figures(labelled, seed, further.episodes, progress, name)
         figures |= found | _robust(model, classifiers, further.corrupted, seed, progress, name)
-    gaps = consistency_gaps(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
-    figures |= _of_gaps(gaps) | _of_codes(codes)
+    moved = moved_by(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
+    figures |= _of_moves(moved) | _of_codes(codes)
     if hasattr(model, "decoder"):
         figures |= _of_decoder(model, codes, test.points, seed, batch_size, progress, name)
         figures |= _of_density(model, further.sampled, seed, progress, name)
@@ -213,10 +214,15 @@ def _of_density(model: nn.Module, clouds: Shapes | None, seed: int, progress: bo
     return bounds | {"effective_samples": found.effective_samples}
 
 
-def _of_gaps(gaps: Mapping[str, float]) -> Figures:
-    """Each transformation's gap by its name, and their mean."""
-    mean = sum(gaps.values()) / len(gaps) if gaps else None
-    return {f"consistency_gap_{name}": gap for name, gap in gaps.items()} | {"consistency_gap": mean}
+def _of_moves(moved: Mapping[str, Moved]) -> Figures:
+    """Each transformation's gap and shift by its name, and their means."""
+    figures: Figures = {}
+    for kind in ("gap", "shift"):
+        values = {name: getattr(one, kind) for name, one in moved.items()}
+        whole = bool(values) and None not in values.values()
+        figures |= {f"consistency_{kind}_{name}": value for name, value in values.items()}
+        figures[f"consistency_{kind}"] = sum(values.values()) / len(values) if whole else None
+    return figures
 
 
 def _told(value: Any) -> Any:

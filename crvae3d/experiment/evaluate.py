@@ -160,5 +160,6 @@ SHOWN = (
     "nmi",
     "chamfer",
     "consistency_gap",
+    "consistency_shift",
     "active_units",
 )

@@ -30,7 +30,7 @@ CONTROLS = {
 
 FIGURES = (
     "svm_accuracy svm_accuracy_pooled svm_literature knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
-    "retrieval_map recall_1 nmi ari chamfer consistency_gap active_units mutual_information rate"
+    "retrieval_map recall_1 nmi ari chamfer consistency_gap consistency_shift active_units mutual_information rate"
 ).split()
 
 

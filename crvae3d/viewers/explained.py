@@ -158,6 +158,14 @@ FIGURES: dict[str, Explanation] = {
         "How far a transformation moves a test shape's posterior: mean KL( q(z|t(x)) || q(z|x) ).",
         better="lower",
     ),
+    "consistency_shift": Explanation(
+        "Consistency shift",
+        "%",
+        "How far a transformation moves a test shape's code, of the mean squared distance between two shapes.",
+        better="lower",
+        factor=100,
+        digits=1,
+    ),
     "active_units": Explanation(
         "Active units", "", "Dimensions of the code that differ between shapes; 0 is a collapsed posterior.", digits=0
     ),
