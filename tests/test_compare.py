@@ -2,6 +2,10 @@
 
 import csv
 import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +15,8 @@ from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment import cells, compare
 from crvae3d.experiment.comparison import flat
-from crvae3d.experiment.grids import GRIDS, Cell, Grid, Judging, read_grid
+from crvae3d.experiment.grid import Cell, Grid, Judging
+from crvae3d.experiment.grids import GRIDS, read_grid
 from crvae3d.experiment.settings import Settings
 from crvae3d.points.models import ENCODERS
 
@@ -63,6 +68,10 @@ def test_the_chosen_cell_is_the_default_of_train():
     assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10").objective
 
 
+def results(out) -> dict:
+    return json.loads((out / "test" / "results.json").read_text())
+
+
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_cell_of_the_named_grids_can_be_built(name):
     grid = GRIDS[name]
@@ -88,12 +97,12 @@ def test_results_hold_every_cell_with_its_interval(done):
     strongest = [figures(out, "CR-VAE", seed)["robustness"][""]["so3"][4] for seed in (0, 1)]
     assert row.robustness["so3"][4].values == tuple(strongest)
     for name in ("table.md", "table.csv", "results.json", "page.html", "tradeoff.png", "robustness.png"):
-        assert (out / name).stat().st_size > 100, name
-    assert "| CR-VAE | VAE |" in (out / "table.md").read_text()
-    lines = list(csv.DictReader((out / "table.csv").open()))
+        assert (out / "test" / name).stat().st_size > 100, name
+    assert "| CR-VAE | VAE |" in (out / "test" / "table.md").read_text()
+    lines = list(csv.DictReader((out / "test" / "table.csv").open()))
     one = next(line for line in lines if line["cell"] == "CR-VAE" and line["figure"] == "svm_accuracy")
     assert float(one["difference_mean"]) == pytest.approx(apart.mean) and one["seeds"] == "2"
-    runs = json.loads((out / "results.json").read_text())["cells"]["CR-VAE"]["runs"]
+    runs = results(out)["cells"]["CR-VAE"]["runs"]
     assert [runs[seed]["figures"]["svm_accuracy"] for seed in ("0", "1")] == seeds
 
 
@@ -120,16 +129,19 @@ def test_what_is_done_is_not_done_again(archive, done, monkeypatch):
 
 def test_the_results_file_alone_is_enough_to_go_on(archive, done, tmp_path, monkeypatch):
     """Run folders may be gone, and of another machine; what was made with other settings does not count."""
-    told = json.loads((done[1] / "results.json").read_text())
+    told = results(done[1])
     told["cells"]["mixture"]["runs"]["1"]["settings"]["training"]["epochs"] = 3
-    (tmp_path / "results.json").write_text(json.dumps(told))
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "results.json").write_text(json.dumps(told))
     missing = []
-    monkeypatch.setattr(compare, "run", lambda task: missing.append((task.cell.name, task.settings.training.seed)))
+    monkeypatch.setattr(compare, "run", lambda task: missing.append(task.run))
     found = compare.compare(archive, small(), tmp_path, seeds=2, progress=False, jobs=1)
     assert missing == [("mixture", 1)]
     assert found.row("CR-VAE").figures == done[0].row("CR-VAE").figures
     assert len(found.row("mixture").figures["svm_accuracy"].values) == 1
-    assert str(archive.parent) not in (done[1] / "results.json").read_text()
+    assert str(archive.parent) not in json.dumps(told)
+    compare.compare(archive, small(), tmp_path, seeds=1, cells=["VAE"], progress=False, jobs=1)  # asks for less
+    assert results(tmp_path)["cells"]["CR-VAE"]["runs"].keys() == {"0", "1"}
 
 
 def test_one_cell_can_be_asked_for(archive, tmp_path):
@@ -153,7 +165,7 @@ def test_a_grid_that_was_cut_off_goes_on_and_gives_the_same_numbers(archive, tmp
     monkeypatch.setattr(cells, "evaluate_model", stop)
     with pytest.raises(KeyboardInterrupt):
         compare.compare(archive, grid, tmp_path / "cut", seeds=1, progress=False, jobs=1)
-    assert (tmp_path / "cut" / "table.md").exists()  # of the one that was done
+    assert (tmp_path / "cut" / "test" / "table.md").exists()  # of the one that was done
     monkeypatch.setattr(cells, "train", lambda *_, **__: pytest.fail("a finished training was started again"))
     found = compare.compare(archive, grid, tmp_path / "cut", seeds=1, progress=False, jobs=1)
     for name in ("VAE", "CR-VAE"):
@@ -162,8 +174,49 @@ def test_a_grid_that_was_cut_off_goes_on_and_gives_the_same_numbers(archive, tmp
 
 
 def test_a_folder_of_other_settings_is_refused(archive, done):
-    with pytest.raises(InputError, match="made with other settings"):
-        compare.compare(archive, small(), done[1], seeds=2, split="validation", epochs=3, progress=False, jobs=1)
+    for split in ("test", "validation"):
+        with pytest.raises(InputError, match="made with other settings"):
+            compare.compare(archive, small(), done[1], seeds=2, split=split, epochs=3, progress=False, jobs=1)
+
+
+def test_another_way_of_judging_judges_again_and_trains_nothing(archive, done, tmp_path, monkeypatch):
+    shutil.copytree(done[1] / "VAE", tmp_path / "VAE")
+    monkeypatch.setattr(cells, "train", lambda *_, **__: pytest.fail("it was trained already"))
+    grid = small(judging=Judging(points=32, robust_shapes=4, robust_points=32, likelihood_shapes=1, episodes=1))
+    found = compare.compare(archive, grid, tmp_path, seeds=1, cells=["VAE"], progress=False, jobs=1)
+    assert found.row("VAE").figures["chamfer"].values != done[0].row("VAE").figures["chamfer"].values[:1]
+
+
+def test_another_split_has_results_of_its_own(archive, done, tmp_path):
+    shutil.copytree(done[1] / "untrained", tmp_path / "untrained")
+    grid = small()
+    for split in ("test", "validation"):
+        compare.compare(archive, grid, tmp_path, seeds=1, split=split, cells=["untrained"], progress=False, jobs=1)
+    told = [json.loads((tmp_path / split / "results.json").read_text()) for split in ("test", "validation")]
+    shapes = [one["cells"]["untrained"]["runs"]["0"]["figures"]["n_test"] for one in told]
+    assert shapes[0] == figures(done[1], "untrained")["n_test"] != shapes[1]
+
+
+def test_what_no_gradient_has_reached_is_no_figure(done):
+    """The spread of a posterior whose mean alone was trained: gap, rate and information would be luck."""
+    found = results(done[1])["cells"]
+    for name in ("NT-Xent", "supervised"):
+        one = found[name]["runs"]["0"]["figures"]
+        assert one["rate"] is one["consistency_gap"] is one["consistency_gap_so3"] is one["mutual_information"] is None
+        assert one["consistency_shift"] > 0 and one["svm_accuracy"] > 0
+    assert found["VAE"]["runs"]["0"]["figures"]["rate"] > 0
+
+
+def test_data_without_labels_is_refused_before_anything_is_trained(tmp_path):
+    write_archive(tmp_path / "bare_train.npz", replace(clouds("train", 2, points=64, progress=False), labels=None))
+    with pytest.raises(InputError, match="has no labels"):
+        compare.compare(tmp_path / "bare.npz", small(), tmp_path / "out", seeds=1, progress=False, jobs=1)
+    assert not list((tmp_path / "out").glob("*/*"))
+
+
+def test_a_process_ends_when_the_one_that_started_it_has():
+    code = "import os, time; from crvae3d.experiment.compare import _end_with; _end_with(os.getppid() + 1)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 1
 
 
 def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):
@@ -204,6 +257,7 @@ episodes = 1
 transform = "mine"
 [cells."my encoder"]
 encoder = "wide"
+head_widths = [16, 8]
 """
 
 
@@ -235,6 +289,11 @@ def test_an_encoder_and_a_transformation_of_ones_own_join_by_name(archive, tmp_p
         ("[shared]\nepochs = 1\n", "needs cells"),
         ("cells = [", "is no TOML"),
         ('[judging]\npoint = 3\n[cells."a"]\n', "did you mean 'points'"),
+        ('[judging]\npoints = "x"\n[cells."a"]\n', "points must be a whole number"),
+        ('cells = ["a"]\n', "needs cells"),
+        ('[shared]\nseed = 3\n[cells."a"]\n', "seed is not a grid's to set"),
+        ('[cells."a"]\nconsistency = "1"\n', "cell a: a setting has a value of the wrong kind"),
+        ('sweep = ["a", "b"]\n[cells."a"]\n[cells."b"]\nbeta = 0.1\n', "from small to large"),
         ('[cells."a"]\ncontrol = "untraind"\n', "did you mean 'untrained'"),
     ],
 )
@@ -254,6 +313,8 @@ def test_other_mistakes_are_told_before_anything_is_made(tmp_path):
         ({"split": "tset"}, "did you mean 'test'"),
         ({"cells": ["CR-beta-VEA"]}, "did you mean"),
         ({"plugin": tmp_path / "none.py"}, "no plugin"),
+        ({"plugin": __file__.replace(".py", ".txt")}, "no plugin"),
+        ({"jobs": 0}, "jobs must be 1"),
         ({"epoch": 3}, "did you mean 'epochs'"),
     ):
         with pytest.raises(InputError, match=says):
@@ -271,3 +332,13 @@ def test_nested_robustness_becomes_figures():
 
 def test_the_named_grids_can_be_read_by_name_alone():
     assert read_grid("paper3d") is GRIDS["paper3d"]
+
+
+def test_quick_runs_whole_on_the_shapes_that_the_package_makes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "quick"
+    assert main(["compare", "shapes", "--grid", "quick", "--seeds", "1", "-o", str(out), "--quiet"]) == 0
+    table = (out / "test" / "table.md").read_text()
+    for cell in GRIDS["quick"].cells:
+        assert f"| {cell.name}" in table and figures(out, cell.folder)["svm_accuracy"] > 0.6, cell.name
+    assert "One seed" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """Train and judge a whole grid of variants over several seeds: does consistency help, which form of it, and by how much?
 
-Stopped and started again it goes on with what is missing. The results are OUT/table.md, table.csv, results.json,
-two pictures and page.html. A grid is a name or a TOML file:
+Stopped and started again it goes on with what is missing. The results are DIR/SPLIT/page.html, table.md, table.csv,
+results.json and two pictures. A grid is a name or a TOML file:
 
   reference = "VAE"
   [shared]                           settings of every cell, by the names of `crvae3d train`
@@ -55,5 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
         **({} if arguments.epochs is None else {"epochs": arguments.epochs}),
     )
+    results = arguments.out / arguments.split
     print(markdown_table(found, found.columns[:5]))
-    print(f"\n{arguments.out / 'page.html'}: all figures. {arguments.out / 'table.md'}: with paired differences.")
+    print(f"{results / 'page.html'}: all figures. {results / 'table.md'}: what each step adds.")

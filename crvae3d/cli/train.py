@@ -55,7 +55,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model and objective")
     group.add_argument("--model", choices=MODELS, help="default: folding")
     group.add_argument("--preset", choices=PRESETS, help="tiny: seconds; small: minutes (the default); full: GPU")
-    group.add_argument("--paper", action="store_true", help="the paper's divergence, views and target by default")
+    group.add_argument(
+        "--paper",
+        action="store_true",
+        help="the paper's divergence, views and target (beta is another: --beta 1 is its ELBO)",
+    )
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
     group.add_argument("--beta", type=float, help="weight of the rate")

@@ -110,7 +110,7 @@ def evaluate_model(
         found, classifiers = labelled_figures(labelled, seed, further.episodes, progress, name)
         figures |= found | _robust(model, classifiers, further.corrupted, seed, progress, name)
     moved = moved_by(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
-    figures |= _of_moves(moved) | _of_codes(codes)
+    figures |= _of_moves(moved) | _of_codes(codes, seed)
     if hasattr(model, "decoder"):
         figures |= _of_decoder(model, codes, test.points, seed, batch_size, progress, name)
         figures |= _of_density(model, further.sampled, seed, progress, name)
@@ -181,7 +181,7 @@ def _probes(
     return (linear.accuracy, linear.cost), knn_probe(*data, seed=seed).accuracy
 
 
-def _of_codes(codes: Codes) -> Figures:
+def _of_codes(codes: Codes, seed: int) -> Figures:
     """What the posteriors alone carry, in nats."""
     size = codes.means.shape[1]
     sharp = bool(codes.finite.all() and (codes.stddevs > 0).all())
@@ -189,7 +189,7 @@ def _of_codes(codes: Codes) -> Figures:
         "active_units": active_units(codes.means),
         "code_size": size,
         "rate": mean_rate(codes.means, codes.stddevs),
-        "mutual_information": mutual_information(codes.means, codes.stddevs) if sharp else None,
+        "mutual_information": mutual_information(codes.means, codes.stddevs, seed=seed) if sharp else None,
         "mutual_information_cap": information_cap(len(codes)),
     }
 
@@ -207,7 +207,10 @@ def _of_decoder(
 
 def _of_density(model: nn.Module, clouds: Shapes | None, seed: int, progress: bool, name: str) -> Figures:
     """The log-likelihood by importance sampling, of a model that has one."""
-    if clouds is None or not model.decoder(model.prior.mean[None]).normalised:
+    if clouds is None:
+        return {}
+    code = model.prior.mean[None].to(next(model.parameters()).device)  # the prior is no module, and moves with none
+    if not model.decoder(code).normalised:
         return {}
     found = log_likelihood(model, clouds, seed=seed, progress=progress, what=f"{name}log-likelihood")
     bounds = {f"log_likelihood_{samples}": value for samples, value in found.per_point.items()}

@@ -1,6 +1,6 @@
 """One cell of a grid with one seed: a run folder that is trained, or resumed, and judged, or left as it is.
 
-A folder is done when it holds `figures_<split>.json`.
+A folder is done when it holds `figures_<split>.json`, of a training and a judging with the settings that are asked for.
 """
 
 import functools
@@ -18,7 +18,7 @@ from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.evaluate import Corrupted, Figures, Further, LabelledShapes, evaluate_model
 from crvae3d.evaluation.occupancy import OccupancyCodes
 from crvae3d.experiment.evaluate import POINTS, judged_shapes
-from crvae3d.experiment.grids import Cell, Judging
+from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.runs import decodes, is_finished, learn_from, train, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
@@ -51,8 +51,28 @@ class Task:
         return self.folder / f"figures_{self.split}.json"
 
     @property
-    def is_done(self) -> bool:
-        return self.figures_file.exists()
+    def run(self) -> tuple[str, int]:
+        """What tells it from the others: the cell's name and the seed."""
+        return self.cell.name, self.settings.training.seed
+
+    def figures(self) -> Figures | None:
+        """What was found, or None where it has not been judged as it is to be; figures that mean nothing are None.
+
+        Raises:
+            InputError: the folder is another run's.
+        """
+        self.check_folder()
+        if not self.figures_file.exists():
+            return None
+        found = json.loads(self.figures_file.read_text())
+        if found["judging"] != asdict(self.judging):
+            return None
+        return found if _trains_spread(self) else found | {name: None for name in found if name.startswith(OF_SPREAD)}
+
+    def check_folder(self) -> None:
+        """Refuse a folder that was made with other settings."""
+        if (self.folder / SETTINGS).exists() and _but_root(Settings.read(self.folder)) != _but_root(self.settings):
+            raise InputError(f"{self.folder} was made with other settings: choose another output folder, or remove it")
 
     @property
     def cost(self) -> float:
@@ -65,28 +85,36 @@ class Task:
         return self.settings.training.epochs * (1 + views) * (1 + samples) / 2 + 20.0
 
 
-def run(task: Task) -> Path:
-    """Train and judge what is missing of a cell.
+OF_SPREAD = ("rate", "mutual_information", "consistency_gap")
+"""How the names of those figures begin that the posterior's deviation decides."""
 
-    Returns:
-        The file of its figures; those of a training that diverged hold the sentence `failed` alone.
+
+def _trains_spread(task: Task) -> bool:
+    """Whether the training reaches the posterior's deviation; else it is what chance has made it."""
+    objective = task.settings.objective
+    if task.cell.control is not None:
+        return task.cell.control == "untrained"  # chance is what that control shows
+    tied = objective.consistency > 0 and objective.divergence not in ("triplet", "nt-xent")
+    return objective.objective in ("elbo", "iwae") or tied
+
+
+def run(task: Task) -> None:
+    """Train and judge what is missing of a cell, and write its figures; those of a training that diverged say `failed`.
 
     Raises:
         InputError: the folder is another run's.
     """
-    if (task.folder / SETTINGS).exists() and _but_root(Settings.read(task.folder)) != _but_root(task.settings):
-        raise InputError(f"{task.folder} was made with other settings: choose another output folder, or remove it")
-    if not task.is_done:
-        try:
-            figures = _judged(task, _MAKERS[task.cell.control](task))
-        except Diverged as error:
-            figures = {"failed": str(error)}
-        figures |= {"judging": asdict(task.judging), "seed": task.settings.training.seed, "made_by": provenance()}
-        task.folder.mkdir(parents=True, exist_ok=True)
-        part = task.figures_file.with_suffix(".part")
-        part.write_text(json.dumps(figures) + "\n")
-        part.replace(task.figures_file)
-    return task.figures_file
+    if task.figures() is not None:
+        return
+    try:
+        figures = _judged(task, _MAKERS[task.cell.control](task))
+    except Diverged as error:
+        figures = {"failed": str(error)}
+    figures |= {"judging": asdict(task.judging), "seed": task.settings.training.seed, "made_by": provenance()}
+    task.folder.mkdir(parents=True, exist_ok=True)
+    part = task.figures_file.with_suffix(".part")
+    part.write_text(json.dumps(figures) + "\n")
+    part.replace(task.figures_file)
 
 
 def _but_root(settings: Settings) -> Settings:
@@ -124,7 +152,7 @@ def _supervised(task: Task) -> nn.Module:
 def _occupancy(task: Task) -> nn.Module:
     task.settings.write(task.folder)
     train, _ = _shapes(task)
-    return OccupancyCodes(train.points, seed=task.settings.training.seed)
+    return OccupancyCodes(_some(train.points, 0, task.judging.points), seed=task.settings.training.seed)
 
 
 _MAKERS = {None: _trained, "untrained": _untrained, "supervised": _supervised, "occupancy": _occupancy}
@@ -175,7 +203,7 @@ def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:
 
 
 def _some(clouds: Clouds, shapes: int, points: int) -> Clouds:
-    """Some shapes of all classes alike, the same in every run; 0 for all."""
+    """Some shapes, drawn once for every run, or all of them for 0; the first `points` points of each."""
     clouds = clouds.first(min(points, clouds.points.shape[1]))
     if shapes == 0 or shapes >= len(clouds):
         return clouds

@@ -7,20 +7,23 @@ was cut off goes on at its last epoch. `results.json` alone tells what is done, 
 import importlib.util
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 
 import torch
 
+from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.cells import Task, run
 from crvae3d.experiment.comparison import gather, write_results
 from crvae3d.experiment.evaluate import SPLITS
-from crvae3d.experiment.grids import Grid, read_grid
+from crvae3d.experiment.grid import Cell, Grid
+from crvae3d.experiment.grids import read_grid
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.compared import Comparison
 
@@ -43,8 +46,8 @@ def compare(
     Args:
         data: a dataset's name, a folder or an archive; with labels.
         grid: a name in `GRIDS`, a TOML file, or a `Grid`.
-        out: the folder of the runs (`<cell>/seed-<n>`) and the results: `table.md`, `table.csv`, `results.json`,
-            `tradeoff.png`, `robustness.png`, `page.html`.
+        out: the folder of the runs (`<cell>/seed-<n>`) and of the results, `<split>/`: `table.md`, `table.csv`,
+            `results.json`, `tradeoff.png`, `robustness.png`, `page.html`.
         seeds: how many, from 0.
         split: `test`; or `validation`, for choices.
         root: where named datasets lie.
@@ -54,28 +57,32 @@ def compare(
         progress: whether to show it.
         options: settings of every cell that are to differ from the grid's, such as `epochs=5`.
 
+    Returns:
+        What the page shows; None where nothing is done.
+
     Raises:
-        InputError: something is unknown, or a folder was made with other settings.
+        InputError: something is unknown, a folder was made with other settings, or the data has no labels.
     """
     if split not in SPLITS:
         unknown("split", split, SPLITS)
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, got {seeds}; 3 give an interval")
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs must be 1 or more, got {jobs}; leave it out for one a core")
     load_plugin(plugin)
     grid = grid if isinstance(grid, Grid) else read_grid(grid)
     for name in cells:
         if name not in [cell.name for cell in grid.cells]:
             unknown("cell", name, [cell.name for cell in grid.cells])
     tasks = tasks_of(grid, data, Path(out), seeds, split, root, options)
+    _check_sweep(grid, tasks)
     done = gather(tasks, Path(out), split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
+    waiting = [task for task in asked if task.run not in done]
+    if waiting and load(str(data), root, progress=progress).train.labels is None:  # read once, before several do
+        raise InputError(f"{data} has no labels, and a comparison judges by them: name a labelled dataset")
     try:
-        _run_all(
-            [task for task in asked if (task.cell.name, task.settings.training.seed) not in done],
-            jobs,
-            plugin,
-            progress,
-        )
+        _run_all(waiting, jobs, plugin, progress)
     finally:  # what is done is worth a table, also after Ctrl-C
         found = write_results(grid, tasks, Path(out), split)
     return found
@@ -88,7 +95,7 @@ def tasks_of(
     return [
         Task(
             cell,
-            Settings.of(str(data), root, seed=seed, **(grid.shared | options | cell.options)),
+            _settings(str(data), root, cell, grid.shared | cell.options | options | {"seed": seed}),
             grid.judging,
             split,
             out / cell.folder / f"seed-{seed}",
@@ -98,12 +105,25 @@ def tasks_of(
     ]
 
 
+def _settings(data: str, root: str | Path | None, cell: Cell, options: dict[str, object]) -> Settings:
+    try:
+        return Settings.of(data, root, **options)
+    except TypeError as error:  # a text where a number belongs
+        raise InputError(f"cell {cell.name}: a setting has a value of the wrong kind ({error})") from None
+
+
+def _check_sweep(grid: Grid, tasks: list[Task]) -> None:
+    weights = [next(t.settings.objective.consistency for t in tasks if t.cell.name == name) for name in grid.sweep]
+    if weights != sorted(set(weights)):
+        raise InputError(f"the cells of a sweep differ in their consistency weight, from small to large, got {weights}")
+
+
 def load_plugin(plugin: str | Path | None) -> None:
     """Run a Python file of the user's, which adds lines to tables."""
     if plugin is None:
         return
     path = Path(plugin)
-    if not path.is_file():
+    if not path.is_file() or path.suffix != ".py":
         raise InputError(f"no plugin in {path}: name a Python file that adds to crvae3d's tables, such as TRANSFORMS")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
@@ -120,21 +140,21 @@ def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, pro
                 run(task)
                 advance(task)
             return
-        pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (max(1, cores // jobs), plugin))
-        try:
-            _collect(pool, tasks, advance)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (max(1, cores // jobs), plugin)) as pool:
+            _collect(pool, jobs, tasks, advance)
 
 
-def _collect(pool: ProcessPoolExecutor, tasks: list[Task], advance: object) -> None:
-    """Hand out the tasks; the first one that cannot be done ends it, when those under way are done."""
-    running: dict[Future, Task] = {pool.submit(run, task): task for task in tasks}
+def _collect(pool: ProcessPoolExecutor, jobs: int, tasks: list[Task], advance: Callable[[Task], None]) -> None:
+    """Hand out one task a process; after the first that cannot be done those under way end, and no more begin."""
+    left = iter(tasks)
+    running: dict[Future, Task] = {pool.submit(run, task): task for task in islice(left, jobs)}
     while running:
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
-            advance(running.pop(future))
+            task = running.pop(future)
             future.result()
+            advance(task)
+            running |= {pool.submit(run, following): following for following in islice(left, 1)}
 
 
 def _start(threads: int, plugin: str | Path | None) -> None:
@@ -152,7 +172,7 @@ def _end_with(parent: int) -> None:
 
 
 @contextmanager
-def _bar(tasks: list[Task], progress: bool) -> Iterator[object]:
+def _bar(tasks: list[Task], progress: bool) -> Iterator[Callable[[Task], None]]:
     """Progress and time left over the whole grid, where a cell counts as much as it costs."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -10,7 +10,7 @@ from pathlib import Path
 from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
 from crvae3d.evaluation.evaluate import Figures
 from crvae3d.experiment.cells import Task
-from crvae3d.experiment.grids import Grid
+from crvae3d.experiment.grid import Grid
 from crvae3d.experiment.settings import provenance
 from crvae3d.points.corrupt import STRENGTHS
 from crvae3d.viewers.compared import Comparison, Row, Sweep
@@ -39,44 +39,38 @@ def gather(tasks: Sequence[Task], out: Path, split: str) -> dict[Run, Figures]:
 
     There a run counts where it was made with the same settings, so that one file is enough to go on with a grid.
     """
-    kept = _kept(out / RESULTS, split)
+    kept = _kept(out / split / RESULTS)
     found = {}
     for task in tasks:
-        run = task.cell.name, task.settings.training.seed
-        settings, figures = kept.get(run, (None, None))
-        if task.is_done:
-            found[run] = json.loads(task.figures_file.read_text())
-        elif settings == described(task):
-            found[run] = figures
+        name, seed = task.run
+        run = kept.get(name, {}).get("runs", {}).get(str(seed))
+        same = run is not None and run["settings"] == described(task)
+        figures = task.figures() or (run["figures"] if same else None)
+        if figures is not None:
+            found[task.run] = figures
     return found
 
 
 def described(task: Task) -> dict[str, object]:
     """All settings of a run that decide its numbers, as JSON has them."""
-    settings = asdict(task.settings) | {"root": None, "control": task.cell.control}
+    settings = asdict(task.settings) | {"root": None, "control": task.cell.control, "judging": asdict(task.judging)}
     if Path(task.settings.data).is_absolute():  # wherever it lies
         settings["data"] = Path(task.settings.data).name
     return json.loads(json.dumps(settings))
 
 
-def _kept(path: Path, split: str) -> dict[Run, tuple[dict[str, object], Figures]]:
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["split"] != split:
-        return {}
-    return {
-        (name, int(seed)): (run["settings"], run["figures"])
-        for name, cell in found["cells"].items()
-        for seed, run in cell["runs"].items()
-    }
+def _kept(path: Path) -> dict[str, dict[str, object]]:
+    """The cells of an earlier results file, by name."""
+    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
 
 
 def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> Comparison | None:
-    """Gather what is done and write it into `out`; None where nothing is."""
+    """Gather what is done and write it into `out/<split>`; None where nothing is."""
     figures = gather(tasks, out, split)
     if not figures:
         return None
+    out = out / split
+    out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, dict[int, float | None]]] = {}
     for (name, seed), one in figures.items():
         mine = found.setdefault(name, {})
@@ -122,12 +116,12 @@ def _comparison(
     failed = [f"{name}, seed {seed}: {one['failed']}" for (name, seed), one in figures.items() if "failed" in one]
     swept = [cell for cell in (grid[name] for name in grid.sweep) if cell.name in found]
     weights = [next(t for t in tasks if t.cell == cell).settings.objective.consistency for cell in swept]
-    first = next(iter(figures.values()))
+    judged = next((one for one in figures.values() if "n_test" in one), {})
     return Comparison(
         title=grid.title,
         summary=(
-            f"{tasks[0].settings.data}, {split} split. Frozen codes of {first.get('n_test', 0):,} shapes; classifiers are "
-            f"fitted on {first.get('n_train', 0):,}. {done} of {everything} runs are done, {len(found)} variants. "
+            f"{tasks[0].settings.data}, {split} split. Frozen codes of {judged.get('n_test', 0):,} shapes; classifiers are "
+            f"fitted on {judged.get('n_train', 0):,}. {done} of {everything} runs are done, {len(found)} variants. "
             f"Differences are paired by seed, from {grid.reference}."
         ),
         rows=rows,
@@ -225,13 +219,16 @@ def _columns(one: Estimate | None, names: Iterable[str]) -> list[float | str]:
 
 
 def _write_json(path: Path, grid: Grid, tasks: Sequence[Task], figures: Mapping[Run, Figures], split: str) -> None:
-    """Everything that the tables are made of, and enough to go on where the run folders are gone."""
-    cells: dict[str, dict[str, object]] = {}
+    """Everything that the tables are made of, and enough to go on where the run folders are gone.
+
+    Runs that this call did not ask for stay in it.
+    """
+    cells = _kept(path)
     for task in tasks:
-        name, seed = task.cell.name, task.settings.training.seed
-        if (name, seed) in figures:
-            cell = cells.setdefault(name, {"group": task.cell.group, "against": task.cell.against, "runs": {}})
-            cell["runs"][str(seed)] = {"settings": described(task), "figures": figures[name, seed]}
+        if task.run in figures:
+            cell = cells.setdefault(task.cell.name, {"runs": {}})
+            cell |= {"group": task.cell.group, "against": task.cell.against}
+            cell["runs"][str(task.run[1])] = {"settings": described(task), "figures": figures[task.run]}
     made = sorted({one["made_by"]["commit"] for one in figures.values()})
     result = {"what": grid.title, "split": split, "made_by": provenance(), "runs_made_at": made, "cells": cells}
     part = path.with_suffix(".part")

@@ -1,114 +1,10 @@
-"""Grids: which variants a comparison trains. A literal table, and files of the same form in TOML.
+"""The grids that are known by name: literal tables."""
 
-reference = "VAE"                  the cell that others are set against, unless they name another
-[shared]                           settings of every cell, by the names of `crvae3d train`
-preset = "tiny"
-[judging]                          fields of `Judging`
-points = 512
-[cells."VAE"]
-consistency = 0
-[cells."CR-VAE, mirrored"]
-group = "mine"                     a heading of the table
-against = "VAE"
-transform = "mirror"               of your own: see --plugin
-"""
-
-import tomllib
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from crvae3d.errors import InputError, unknown
+from crvae3d.errors import unknown
+from crvae3d.experiment.grid import Cell, Grid, Judging, from_toml
 from crvae3d.experiment.tables import PAPER
-
-CONTROLS = ("untrained", "occupancy", "supervised")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One variant.
-
-    Attributes:
-        name: unique in its grid.
-        group: a heading of the table.
-        options: settings that differ from the shared ones, by the names of `crvae3d train`.
-        against: the cell that it is set against, over the same seeds; None for none.
-        control: a name in `CONTROLS` where it is no training of a model without labels.
-    """
-
-    name: str
-    group: str = ""
-    options: dict[str, object] = field(default_factory=dict)
-    against: str | None = None
-    control: str | None = None
-
-    @property
-    def folder(self) -> str:
-        """Its name as a folder's."""
-        return "".join(letter if letter.isalnum() or letter in "-+." else "_" for letter in self.name)
-
-
-@dataclass(frozen=True)
-class Judging:
-    """How the frozen codes of a grid are judged.
-
-    Attributes:
-        points: of each shape.
-        robust_shapes: so many test shapes are corrupted in every way; 0 for all. All are rotated and thinned.
-        robust_points: points of each of them; clouds are thinned from all that they have.
-        likelihood_shapes: so many test shapes have their log-likelihood sampled, where the model has a normalised density.
-        likelihood_points: points of each of them.
-        episodes: of each few-shot setting.
-    """
-
-    points: int = 1024
-    robust_shapes: int = 300
-    robust_points: int = 1024
-    likelihood_shapes: int = 32
-    likelihood_points: int = 256
-    episodes: int = 10
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A comparison.
-
-    Attributes:
-        title: what it is, in one line.
-        shared: settings of every cell, by the names of `crvae3d train`.
-        cells: the variants.
-        reference: the cell that differences on the page are from.
-        chosen: cells that a reader should look at first.
-        shown: cells whose curves the picture has, beside the reference's.
-        sweep: cells that differ in lambda alone, from small to large.
-        judging: how codes are judged.
-    """
-
-    title: str
-    shared: dict[str, object]
-    cells: tuple[Cell, ...]
-    reference: str
-    chosen: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
-    sweep: tuple[str, ...] = ()
-    judging: Judging = Judging()
-
-    def __post_init__(self) -> None:
-        names = [cell.name for cell in self.cells]
-        for what, folders in (("name", names), ("folder", [cell.folder for cell in self.cells])):
-            if len(set(folders)) < len(folders):
-                twice = next(name for name in folders if folders.count(name) > 1)
-                raise InputError(f"each cell of a grid needs a {what} of its own, and {twice!r} stands twice")
-        named = {"reference": [self.reference], "chosen": self.chosen, "shown": self.shown, "sweep": self.sweep}
-        named["against"] = [cell.against for cell in self.cells if cell.against is not None]
-        for kind, name in [(kind, name) for kind, each in named.items() for name in each]:
-            if name not in names:
-                unknown(f"cell as {kind}", name, names)
-        for cell in self.cells:
-            if cell.control is not None and cell.control not in CONTROLS:
-                unknown("control", cell.control, CONTROLS)
-
-    def __getitem__(self, name: str) -> Cell:
-        return next(cell for cell in self.cells if cell.name == name)
 
 
 def _three(name: str, group: str, **options: object) -> tuple[Cell, ...]:
@@ -244,44 +140,6 @@ def read_grid(name: str | Path) -> Grid:
     """
     if name in GRIDS:
         return GRIDS[name]
-    path = Path(name)
-    if path.suffix != ".toml":
+    if Path(name).suffix != ".toml":
         unknown("grid", str(name), GRIDS)
-    try:
-        return _parsed(tomllib.loads(path.read_text(encoding="utf-8")), path.stem)
-    except FileNotFoundError:
-        raise InputError(f"no grid in {path}: there is no such file; known by name are {', '.join(GRIDS)}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(
-            f"{path} is no TOML ({error}); `crvae3d compare --help` shows what a grid looks like"
-        ) from None
-
-
-def _parsed(found: dict[str, object], title: str) -> Grid:
-    lists = ("chosen", "shown", "sweep")
-    names = ("title", "reference", *lists, "shared", "judging", "cells")
-    for name in found:
-        if name not in names:
-            unknown("part of a grid", name, names)
-    cells = found.get("cells")
-    if not cells:
-        raise InputError('a grid needs cells: write [cells."CR-VAE"] and below it the settings that differ')
-    known = {each.name for each in fields(Judging)}
-    for name in found.get("judging", {}):
-        if name not in known:
-            unknown("judging setting", name, known)
-    reference = found.get("reference", next(iter(cells)))
-    return Grid(
-        found.get("title", title),
-        found.get("shared", {}),
-        tuple(_cell(name, options, reference) for name, options in cells.items()),
-        reference,
-        *(tuple(found.get(name, ())) for name in lists),
-        Judging(**found.get("judging", {})),
-    )
-
-
-def _cell(name: str, options: dict[str, object], reference: str) -> Cell:
-    own = {key: options[key] for key in ("group", "against", "control") if key in options}
-    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items() if key not in own}
-    return Cell(name, **({"against": None if name == reference else reference} | own), options=rest)
+    return from_toml(Path(name))

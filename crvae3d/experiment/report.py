@@ -11,6 +11,7 @@ from crvae3d.datasets.clouds import Clouds
 from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.reconstruction import reconstruct, reconstruction_chamfer
 from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.runs import decodes
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.page import write_page
 from crvae3d.viewers.projection import choose, project
@@ -53,7 +54,7 @@ def write_report(
         ),
         models=reports,
         controls=_controls(figures),
-        gallery=_gallery(models, test, seed),
+        gallery=_gallery({run.name: models[run.name] for run in runs if decodes(Settings.read(run))}, test, seed),
         alarms=[f"{name}: {alarm}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
             f"The gallery holds {min(GALLERY, len(test))} of {len(test):,} shapes, of all classes alike where it is not all.",

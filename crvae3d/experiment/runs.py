@@ -46,6 +46,7 @@ def train(
         kept = Settings.read(out)
         settings = replace(kept, root=settings.root or kept.root)
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
+    model.decoder.requires_grad_(decodes(settings))  # several devices refuse weights that no gradient reaches
     splits = load(settings.data, settings.root, progress=progress and first)
     rest, validation = learn_from(splits.train)
     if first and rest.points.shape[1] < training.points:
@@ -72,6 +73,7 @@ def train(
         resume,
         progress,
     )
+    model.decoder.requires_grad_(True)
     return model.eval()
 
 

@@ -50,6 +50,7 @@ class Settings:
         Raises:
             InputError: a name is unknown, or a value impossible.
         """
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
         model_part, training = model_settings(model, preset), preset_of(preset)[1]
         names = [{field.name for field in fields(part)} for part in (model_part, Objective, training)]
         for name in options:

@@ -71,7 +71,7 @@ WEIGHTS = {
 """The weight of each divergence where none is given."""
 
 PAPER = {"divergence": "kl", "transform": "scale", "target": "view"}
-"""The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself."""
+"""The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself. beta stays; 1 is their ELBO."""
 
 
 @dataclass(frozen=True)

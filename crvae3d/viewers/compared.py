@@ -164,7 +164,17 @@ class Comparison:
     @property
     def seeds(self) -> int:
         """The seeds of the row that has most."""
-        return max((len(one.values) for row in self.rows for one in row.figures.values() if one), default=0)
+        return max(self._seeds, default=0)
+
+    @property
+    def fewest_seeds(self) -> int:
+        """The seeds of the row that has fewest."""
+        return min(self._seeds, default=0)
+
+    @property
+    def _seeds(self) -> list[int]:
+        counts = ([len(one.values) for one in row.figures.values() if one] for row in self.rows)
+        return [max(each) for each in counts if each]
 
     def row(self, name: str) -> Row:
         """The row of that name."""

@@ -85,7 +85,8 @@ def _seeds(comparison: Comparison, interval: str = "with their 95 % confidence i
     """What stands behind each mean."""
     if comparison.seeds < 2:
         return "One seed: there are no intervals, and no difference can be told from luck."
-    return f"Means over {comparison.seeds} seeds {interval}."
+    few, most = comparison.fewest_seeds, comparison.seeds
+    return f"Means over {most if few == most else f'{few} to {most}'} seeds {interval}."
 
 
 def _legend(comparison: Comparison) -> str:

@@ -136,14 +136,6 @@ FIGURES: dict[str, Explanation] = {
         "Corrupted shapes, mean, pooled features", "The same on features before the posterior."
     ),
     "robust_pooled": _accuracy("Corrupted shapes, pooled features", "The same on features before the posterior."),
-    "robust_clean": _accuracy("Clean shapes", "The same linear SVM on test shapes as they are."),
-    "robust_so3": _accuracy("Any rotation", "The same linear SVM on test shapes turned at random in space."),
-    "robust_azimuth": _accuracy(
-        "Rotation about the vertical", "The same linear SVM on test shapes turned at random about the vertical axis."
-    ),
-    "robust_thin": _accuracy(
-        "Thinned shapes", "The same linear SVM on test shapes that have lost most of their points."
-    ),
     "chamfer": Explanation(
         "Chamfer distance",
         "10⁻³",
@@ -202,9 +194,11 @@ CURVES: dict[str, Explanation] = {
     "loss": Explanation("Loss", "nats a shape", "What training minimises."),
     "distortion": Explanation("Distortion", "nats a shape", "−log p(x|z)"),
     "rate": Explanation("Rate", "nats a shape", "KL( q(z|x) || p(z) )"),
-    "view_distortion": Explanation("Distortion of views", "nats a shape", "−log p(t(x)|z)"),
+    "view_distortion": Explanation("Distortion of views", "nats a shape", "−log p of what a view of x must rebuild"),
     "view_rate": Explanation("Rate of views", "nats a shape", "KL( q(z|t(x)) || p(z) )"),
-    "consistency": Explanation("Consistency", "nats a shape", "KL( q(z|t(x)) || q(z|x) )"),
+    "consistency": Explanation(
+        "Consistency", "", "What ties a view to its original, before its weight: see Settings, divergence."
+    ),
     "chamfer": Explanation("Chamfer distance", "squared", "Both directions summed."),
 }
 
