@@ -1,4 +1,4 @@
-"""The README's picture: test shapes of the built-in dataset beside what a CR-VAE makes of them.
+"""The README's picture: test shapes of the built-in dataset beside what a CR-VAE in the paper's form makes of them.
 
 python benchmarks/reconstructions.py            a few minutes on two cores; writes results/reconstructions.png
 """
@@ -13,6 +13,7 @@ from crvae3d.evaluation.reconstruction import reconstruct
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import is_finished, train
 from crvae3d.experiment.settings import Settings
+from crvae3d.experiment.tables import PAPER
 from crvae3d.viewers.figures import clouds_figure
 
 CLASSES = ("aeroplane", "armchair", "bottle", "chair", "guitar", "lamp", "sofa", "table", "cup")
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/reconstructions"))
     asked = parser.parse_args()
     if not is_finished(asked.run):
-        train(Settings.of("shapes", epochs=asked.epochs), asked.run, overwrite=True)
+        train(Settings.of("shapes", epochs=asked.epochs, **PAPER), asked.run, overwrite=True)
     test = load("shapes").test
     names = np.asarray(test.class_names)[test.labels]
     shown = test.select(np.array([np.flatnonzero(names == name)[0] for name in CLASSES]))
