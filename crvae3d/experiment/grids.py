@@ -44,7 +44,7 @@ PAPER3D = Grid(
         "output_points": 256,
         "decoder_width": 64,
         "points": 256,
-        "epochs": 10,
+        "epochs": 20,
         "precision": "bf16-mixed",
     },
     cells=(
