@@ -174,7 +174,7 @@ def _markdown(grid: Grid, comparison: Comparison, found: Found) -> str:
         ]
         told = "Differences from the variant named beside, paired by seed, with 95 % intervals; bold where nought lies outside."
         parts += ["## What each step adds", told, "\n".join(lines)]
-    return "\n\n".join([*parts, *(f"- {note}" for note in comparison.notes)]) + "\n"
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in comparison.notes)]) + "\n"
 
 
 def _pair(name: str, against: str, columns: Sequence[str], found: Found) -> str:
