@@ -302,17 +302,21 @@ def test_the_options_of_the_command_line_are_those_of_the_tables():
         assert hasattr(settings.objective, name) or hasattr(settings.training, name), name
 
 
-def test_the_papers_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypatch):
+def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypatch, capsys):
     made = []
     monkeypatch.setattr("crvae3d.experiment.runs.train", lambda settings, *_, **__: made.append(settings.objective))
-    for options in ("", "--paper", "--paper --consistency 3 --transform jitter", "--divergence reverse"):
+    for options in ("", "--paper", "--invariant", "--invariant --consistency 3", "--divergence wasserstein"):
         assert main(f"train shapes --out x {options}".split()) == 0
-    default, paper, changed, reverse = made
-    assert (default.divergence, default.consistency, default.target) == ("nt-xent", 100, "original")
+    default, paper, invariant, changed, wasserstein = made
+    assert default == paper
     assert (paper.divergence, paper.consistency, paper.target, paper.transform) == ("kl", 1, "view", "scale")
-    assert (changed.divergence, changed.consistency, changed.transform) == ("kl", 3, "jitter")
-    assert (reverse.divergence, reverse.consistency, reverse.target) == ("reverse", 1, "original")
+    assert (invariant.divergence, invariant.consistency, invariant.target) == ("nt-xent", 100, "original")
+    assert (changed.divergence, changed.consistency, changed.transform) == ("nt-xent", 3, "so3")
+    assert (wasserstein.divergence, wasserstein.consistency, wasserstein.target) == ("wasserstein", 10, "view")
     assert tuple(tables.WEIGHTS) == tuple(DIVERGENCES)
+    with pytest.raises(SystemExit):
+        main("train shapes --out x --paper --invariant".split())
+    assert "not allowed with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)

@@ -4,7 +4,7 @@ The training split less a carved validation tenth is learnt from; the test split
 
 examples:
   crvae3d train modelnet10 --out runs/cr                       the default CR-VAE, minutes on two cores
-  crvae3d train modelnet10 --paper --out runs/paper            in the form of the paper: KL, each view rebuilds itself
+  crvae3d train modelnet10 --invariant --out runs/inv          for shapes in any pose: codes that bear rotation
   crvae3d train modelnet10 --consistency 0 --out runs/vae      the plain VAE
   crvae3d train modelnet10 --consistency 0 --views 1 --out runs/aug    views, but no regulariser
   crvae3d train my_meshes --preset tiny --out runs/try         a folder of your own, in seconds
@@ -55,14 +55,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model and objective")
     group.add_argument("--model", choices=MODELS, help="default: folding")
     group.add_argument("--preset", choices=PRESETS, help="tiny: seconds; small: minutes (the default); full: GPU")
-    group.add_argument(
-        "--paper",
-        action="store_true",
-        help="the paper's divergence, views and target (beta is another: --beta 1 is its ELBO)",
+    form = group.add_mutually_exclusive_group()
+    form.add_argument(
+        "--paper", action="store_true", help="KL, and a view rebuilds itself: the default (beta: see --beta)"
     )
+    form.add_argument("--invariant", action="store_true", help="NT-Xent on rotated views, which rebuild the original")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
-    group.add_argument("--beta", type=float, help="weight of the rate")
+    group.add_argument("--beta", type=float, help="weight of the rate (default: 0.005; 1 is the ELBO)")
     group.add_argument(
         "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
     )
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.resume is not None:
         kept = ("dataset", "out", "model", "preset", *OPTIONS)
         given = [name for name in kept if getattr(arguments, name) is not None] + ["overwrite"] * arguments.overwrite
-        given += ["paper"] * arguments.paper
+        given += ["paper"] * arguments.paper + ["invariant"] * arguments.invariant
         if given:
             raise InputError(f"a resumed run keeps its settings: leave out {', '.join(given)}, or train a new run")
     from crvae3d.experiment.runs import train
@@ -103,9 +103,9 @@ def run(arguments: argparse.Namespace) -> None:
 def settings_of(arguments: argparse.Namespace) -> object:
     """The settings that the options say; what was left out keeps its default."""
     from crvae3d.experiment.settings import Settings
-    from crvae3d.experiment.tables import PAPER
+    from crvae3d.experiment.tables import INVARIANT, PAPER
 
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
-    given = (PAPER if arguments.paper else {}) | given
+    given = (INVARIANT if arguments.invariant else PAPER) | given
     names = arguments.model or "folding", arguments.preset or "small"
     return Settings.of(arguments.dataset, arguments.data, *names, **given)

@@ -71,12 +71,16 @@ WEIGHTS = {
 """The weight of each divergence where none is given."""
 
 PAPER = {"divergence": "kl", "transform": "scale", "target": "view"}
-"""The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself. beta stays; 1 is their ELBO."""
+"""The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself. beta stays; 1 is their ELBO.
+It is the default."""
+
+INVARIANT = {"divergence": "nt-xent", "transform": "so3", "target": "original"}
+"""For shapes in any pose: rotated views are told from those of other shapes by their codes, and rebuild the unrotated shape."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised. The defaults are what did best on validation shapes; `PAPER` is the paper's own form.
+    """What is minimised; `PAPER` by default.
 
     Args:
         objective: elbo, iwae, autoencoder (deterministic, no rate), or none: the regulariser alone trains the encoder.
@@ -88,7 +92,7 @@ class Objective:
         transform: family of views, a name in `TRANSFORMS`.
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
         stop_gradient: hold the original's posterior still in the divergence.
-        target: what a view reconstructs: original, or view (the paper's).
+        target: what a view reconstructs: view (the paper's) or original.
         warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
     """
 
@@ -97,10 +101,10 @@ class Objective:
     beta: float | None = None
     consistency: float | None = None
     views: int | None = None
-    transform: str = "so3"
-    divergence: str = "nt-xent"
+    transform: str = "scale"
+    divergence: str = "kl"
     stop_gradient: bool = False
-    target: str = "original"
+    target: str = "view"
     warm_up: float = 0.0
 
     def __post_init__(self) -> None:
