@@ -140,8 +140,25 @@ def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, pro
                 run(task)
                 advance(task)
             return
-        with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (max(1, cores // jobs), plugin)) as pool:
+        threads = max(1, cores // jobs)
+        start = get_context("spawn"), _start, (threads, plugin)
+        with _threads_of_children(threads), ProcessPoolExecutor(jobs, *start) as pool:
             _collect(pool, jobs, tasks, advance)
+
+
+@contextmanager
+def _threads_of_children(threads: int) -> Iterator[None]:
+    """Processes that begin meanwhile do linear algebra on so many threads: with all cores each they wait for one another."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ |= dict.fromkeys(names, str(threads))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _collect(pool: ProcessPoolExecutor, jobs: int, tasks: list[Task], advance: Callable[[Task], None]) -> None:
