@@ -98,8 +98,7 @@ def evaluate_model(
         Ready for JSON, None where a figure cannot be had. Accuracies are fractions; `chamfer` is squared, a mean over
         points, both directions summed; `rate` and each `consistency_gap` are nats a shape, `consistency_gap` being the
         mean of `consistency_gap_<name>`, and `consistency_shift` likewise a share; `robustness` has for each read-out and
-        family the accuracy at each strength;
-        `log_likelihood_<samples>` is nats a point; `alarms` is a list of sentences.
+        family the accuracy at each strength; `log_likelihood_<samples>` is nats a point; `alarms` is a list of sentences.
     """
     name, further = f"{title}: " if title else "", further or Further()
     codes = encode(model, test.points, batch_size, progress, f"{name}encoding test")

@@ -58,7 +58,7 @@ def compare(
         options: settings of every cell that are to differ from the grid's, such as `epochs=5`.
 
     Returns:
-        What the page shows; None where nothing is done.
+        What the page shows.
 
     Raises:
         InputError: something is unknown, a folder was made with other settings, or the data has no labels.

@@ -4,7 +4,6 @@ Every random number of a step comes from one seed made of the run's seed, the st
 between steps, which is why a resumed run gives the numbers of an uninterrupted one, bit for bit.
 """
 
-import math
 from collections.abc import Callable
 
 import lightning
@@ -16,6 +15,7 @@ from crvae3d.core.consistency import Consistent
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Terms
 from crvae3d.errors import Diverged
+from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
 
 
@@ -95,12 +95,7 @@ class Fitted(lightning.LightningModule):
         # With half precision a fused optimiser unscales the gradients itself, after they were clipped.
         options = {"weight_decay": settings.weight_decay, "fused": settings.precision != "16-mixed" or None}
         optimizer = torch.optim.AdamW(self.parameters(), settings.learning_rate, **options)
-        steps, warm_up = self.steps, min(100, max(1, self.steps // 10))
-
-        def factor(step: int) -> float:
-            return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_cosine(self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:

@@ -3,7 +3,6 @@
 Frozen codes of an unsupervised encoder of the same size can be expected to come near it, not to pass it by much.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from crvae3d.training.module import seed_of
+from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
 
 SMOOTHING = 0.1
@@ -47,10 +47,7 @@ def fit_supervised(
     optimizer = torch.optim.AdamW(weights, training.learning_rate, weight_decay=training.weight_decay)
     batch = min(training.batch_size, len(clouds))
     steps = training.epochs * (len(clouds) // batch)
-    warm_up = min(100, max(1, steps // 10))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_cosine(steps))
     mixed = {"dtype": torch.bfloat16, "enabled": training.precision == "bf16-mixed"}
     encoder.train()
     for epoch in range(1, training.epochs + 1):
