@@ -4,6 +4,7 @@ Kingma and Welling, Auto-Encoding Variational Bayes, 2014. What x is (a cloud, a
 know: x goes to `encoder(x)` and comes back in `decoder(z).log_prob(x)`.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -36,3 +37,8 @@ class VAE(nn.Module):
     def reconstruct(self, x: object) -> Tensor:
         """What the decoder makes of the codes of x: the mean of p(x|z) at the posterior mean."""
         return self.decoder(self.embed(x)).mean
+
+    def penalty(self) -> Tensor:
+        """What encoder and decoder ask for their own weights, by their methods `penalty`; a number, nought without one."""
+        asked = [part.penalty() for part in (self.encoder, self.decoder) if hasattr(part, "penalty")]
+        return sum(asked, torch.zeros(()))

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
+from crvae3d.core.hierarchy import balanced, kl_groups
 from crvae3d.core.model import VAE
-from crvae3d.core.schedules import Schedule, value_at
+from crvae3d.core.schedules import Schedule, final, value_at
 from crvae3d.errors import InputError
 
 
@@ -48,16 +49,21 @@ class ELBO:
 
     Args:
         beta: weight of the rate, a number or a schedule; 1 for the ELBO.
+        balance: while beta is below its final value, what is weighted is the rate as `balanced` between the groups of the
+            code; a code of one group has nothing to balance.
     """
 
     beta: Schedule = 1.0
+    balance: bool = False
 
     def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
         """Encode `x`, decode it, and judge the decoder by `target` (`x` itself where None)."""
         posterior = model.encoder(x)
         distortion = -model.decoder(posterior.rsample()).log_prob(x if target is None else target)
-        rate = kl_divergence(posterior, model.prior)
-        per_shape = distortion + value_at(self.beta, progress) * rate
+        groups, beta = kl_groups(posterior, model.prior), value_at(self.beta, progress)
+        rate = groups.sum(0)
+        warming = self.balance and len(groups) > 1 and beta < final(self.beta)
+        per_shape = distortion + beta * (balanced(groups, posterior.sizes) if warming else rate)
         return Terms(per_shape, {"distortion": distortion, "rate": rate}, posterior)
 
 
