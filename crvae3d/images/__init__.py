@@ -1,0 +1,1 @@
+"""Images: encoders, decoders, likelihoods and semantics-preserving transformations."""

@@ -1,0 +1,138 @@
+"""The commands on images: the embedded digits, a folder of pictures, and what does not go together."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import crvae3d
+from crvae3d.cli.main import main
+from crvae3d.experiment.compare import compare
+from crvae3d.experiment.grid import Cell, Grid, Judging
+
+FAST = "--preset tiny --epochs 2 --quiet"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder of coloured pictures of two kinds, one of them broken, and runs on them and on digits."""
+    place = tmp_path_factory.mktemp("images")
+    draw = np.random.default_rng(0)
+    for kind, colour in (("red", 0), ("blue", 2)):
+        for number in range(12):
+            pixels = draw.integers(0, 80, (20, 24, 3), dtype=np.uint8)
+            pixels[4:16, 4:20, colour] = 250
+            folder = place / "pictures" / ("train" if number < 8 else "test") / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    (place / "pictures" / "train" / "red" / "broken.png").write_bytes(b"no picture")
+    for model in ("mlp", "conv"):
+        assert main(f"train digits --model {model} --out {place / model} {FAST}".split()) == 0
+    return place
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
+
+
+def test_evaluate_compares_networks_beside_the_controls_of_images(place):
+    page, figures = place / "page.html", place / "figures.json"
+    command = f"evaluate {place / 'mlp'} {place / 'conv'} --page {page} --json {figures} --quiet"
+    assert main(command.split()) == 0
+    found = json.loads(figures.read_text())
+    for one in found.values():
+        assert {one["pixels_accuracy"]} == {found["mlp"]["pixels_accuracy"]} and one["pixels_accuracy"] > 0.8
+        assert 0 <= one["svm_accuracy"] <= 1 and one["mean_squared_error"] > 0 and one["consistency_gap_affine"] > 0
+        assert one["nll_1000"] <= one["nll_100"] <= one["nll_10"] < 64 * np.log(2) + 5
+        assert one["bits_per_dimension"] == pytest.approx(one["nll_1000"] / 64 / np.log(2))
+        assert "chamfer" not in one and "occupancy_accuracy" not in one
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") >= 2 and "<h2>Samples</h2>" in text
+
+
+def test_embed_and_reconstruct_write_what_they_say(place):
+    assert main(f"embed {place / 'mlp'} digits -o {place / 'codes.npz'} --quiet".split()) == 0
+    with np.load(place / "codes.npz") as table:
+        assert table["codes"].shape == (1797, 16) and set(table["labels"]) == set("0123456789")
+        codes = dict(zip(table["ids"], table["codes"], strict=True))
+    again = crvae3d.embed(place / "mlp", "digits", progress=False)
+    assert all((codes[name] == row).all() for name, row in zip(again["ids"], again["codes"], strict=True))
+    assert main(f"reconstruct {place / 'conv'} digits -o {place / 'made'} --quiet".split()) == 0
+    rows = list(csv.DictReader((place / "made" / "mean_squared_error.csv").open()))
+    assert len(rows) == 1797 == len(list((place / "made").glob("*.png"))) - 1
+    with Image.open(place / "made" / "reconstructions.png") as picture:
+        assert picture.width > picture.height > 2 * 50
+
+
+def test_a_folder_of_pictures_trains_and_names_the_broken_one(place, capsys):
+    run = place / "coloured"
+    assert main(f"train {place / 'pictures'} --model mlp --preset tiny --epochs 2 --out {run}".split()) == 0
+    assert "broken.png" in capsys.readouterr().err
+    model = crvae3d.VAE.from_pretrained(run)
+    assert model.settings.shape == (3, 20, 24) and model.settings.likelihood == "logistic"
+    figures = crvae3d.evaluate(run, progress=False)
+    assert figures["n_train"] == 16 and figures["n_test"] == 8 and 0 < figures["bits_per_dimension"] < 12
+    one = crvae3d.embed(run, place / "pictures" / "test", progress=False)
+    assert len(one["codes"]) == 8
+
+
+def test_a_run_is_read_back_as_it_was_and_goes_on(place, tmp_path):
+    model = crvae3d.VAE.from_pretrained(place / "conv")
+    x = torch.rand(3, 1, 8, 8)
+    again = crvae3d.VAE.from_pretrained(place / "conv")
+    assert (model.embed(x) == again.embed(x)).all()
+    settings = crvae3d.experiment.settings.Settings.read(place / "mlp")
+    assert settings.objective.beta == 1 and settings.objective.transform == "affine"
+    whole = crvae3d.train(settings, tmp_path / "whole", progress=False)
+    kept = crvae3d.VAE.from_pretrained(place / "mlp").state_dict()
+    assert all((value == kept[name]).all() for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "command, says",
+    [
+        ("train shapes --model mlp", "unknown model of shapes 'mlp'"),
+        ("train digits --model folding", "unknown model of images 'folding'"),
+        ("train digits --transform so3", "unknown transform of images 'so3'"),
+        ("train shapes --transform affine", "unknown transform of shapes 'affine'"),
+        ("train digits --model mlp --preset mnist", "unknown preset of mlp 'mnist'"),
+        ("embed {place}/mlp shapes -o {place}/x.npz", "shapes has shapes, and the model is one of images"),
+        ("reconstruct {place}/mlp digits -o {place}/x --points 5", "images have no points"),
+        ("data pack digits -o {place}/x.npz", "archives hold clouds"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(command, says, place, capsys):
+    assert main(command.format(place=place).split()) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_data_check_finds_images_that_stand_twice(place, capsys):
+    first = place / "pictures" / "test" / "blue" / "8.png"
+    (first.parent / "twin.png").write_bytes(first.read_bytes())
+    assert main(f"data check {place / 'pictures'} --quiet".split()) == 0
+    told = capsys.readouterr().out
+    assert "1 groups of identical shapes" in told and "broken.png" in told
+    (first.parent / "twin.png").unlink()
+
+
+def test_a_grid_of_images_is_compared(tmp_path):
+    cells = (
+        Cell("VAE", "models", {"consistency": 0.0}),
+        Cell("CR-VAE", "models", against="VAE"),
+        *(Cell(name, "controls", control=name) for name in ("untrained", "pixels", "supervised")),
+    )
+    judging = Judging(likelihood_shapes=2, episodes=2)
+    grid = Grid("digits", {"preset": "tiny", "epochs": 1}, cells, "VAE", sweep=("VAE", "CR-VAE"), judging=judging)
+    found = compare("digits", grid, tmp_path, seeds=1, split="validation", jobs=1, progress=False)
+    assert [row.name for row in found.rows] == [cell.name for cell in cells]
+    assert found.row("CR-VAE").figures["nll_1000"].mean < 64
+    pixels, supervised = (found.row(name).figures["svm_accuracy"].mean for name in ("pixels", "supervised"))
+    assert pixels > 0.75 and supervised > 0.2
+    assert found.tradeoff == ("svm_accuracy", "nll_1000")
+    assert (tmp_path / "validation" / "tradeoff.png").exists() and not (
+        tmp_path / "validation" / "robustness.png"
+    ).exists()
