@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.datasets.splits import Failure, Splits
 from crvae3d.datasets.store import read_digests
@@ -77,13 +78,13 @@ class Report:
 def check(data: str, **options) -> Report:
     """Load `data`, with the options of `load`, and report counts, failures and duplicates.
 
-    Duplicates are found by the content of the files; in an archive, which has lost it, by the points.
+    Duplicates are found by the content of the files; in an archive, which has lost it, by the points, and images by their pixels.
 
     Raises:
         InputError: as `load`.
     """
     splits = load(data, **options)
-    parts = {name: part for name, part in (("train", splits.train), ("test", splits.test)) if part is not None}
+    parts = splits.parts
     names = splits.train.class_names
     sizes = [[_size(part, index) for part in (splits.train, splits.test)] for index in range(len(names))]
     return Report(
@@ -95,18 +96,18 @@ def check(data: str, **options) -> Report:
     )
 
 
-def _size(part: Clouds | None, label: int) -> int:
+def _size(part: Clouds | Images | None, label: int) -> int:
     return 0 if part is None or part.labels is None else int((part.labels == label).sum())
 
 
-def _digests(splits: Splits, parts: dict[str, Clouds]) -> list[str]:
-    if splits.store is not None:
+def _digests(splits: Splits, parts: dict[str, Clouds | Images]) -> list[str]:
+    if splits.store is not None and isinstance(splits.train, Clouds):
         return read_digests(splits.store).tolist()
-    rows = (np.ascontiguousarray(row) for part in parts.values() for row in part.points)
+    rows = (np.ascontiguousarray(row) for part in parts.values() for row in part.stored)
     return [hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in rows]
 
 
-def _twins(parts: dict[str, Clouds], digests: list[str]) -> tuple[Twins, ...]:
+def _twins(parts: dict[str, Clouds | Images], digests: list[str]) -> tuple[Twins, ...]:
     shapes = [
         (str(part.ids[row]), "" if part.labels is None else part.class_names[part.labels[row]], split)
         for split, part in parts.items()

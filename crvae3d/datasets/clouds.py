@@ -43,17 +43,22 @@ class Rows:
 
 
 class Resident(torch.utils.data.Dataset):
-    """Clouds whose stored numbers lie on a device, where batches are made of them: none waits for a transfer."""
+    """Shapes whose stored numbers lie on a device, where batches are made of them: none waits for a transfer.
 
-    def __init__(self, clouds: "Clouds", device: torch.device | str) -> None:
-        self.points, self.scale = torch.from_numpy(np.array(clouds.points)).to(device), clouds.scale
+    Args:
+        part: `Clouds` or `Images`.
+        device: where to.
+    """
+
+    def __init__(self, part: "Clouds", device: torch.device | str) -> None:
+        self.stored, self.scale = torch.from_numpy(np.array(part.stored)).to(device), part.scale
 
     def __len__(self) -> int:
-        return len(self.points)
+        return len(self.stored)
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
-        """Float32 (B, N, 3), on the device."""
-        return self.points[torch.as_tensor(indices, device=self.points.device)].float() * self.scale
+        """Float32 (B, ...), on the device."""
+        return self.stored[torch.as_tensor(indices, device=self.stored.device)].float() * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,11 @@ class Clouds(torch.utils.data.Dataset):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.points):
                 raise InputError(f"{name} must have one row a shape: {len(self.points)} shapes, {len(column)} rows")
+
+    @property
+    def stored(self) -> np.ndarray | Rows:
+        """The numbers as they are kept: `points`."""
+        return self.points
 
     def __len__(self) -> int:
         return len(self.points)

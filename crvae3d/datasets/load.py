@@ -6,6 +6,8 @@ from pathlib import Path
 
 from crvae3d.datasets.archives import read_archive
 from crvae3d.datasets.clouds import same_classes
+from crvae3d.datasets.images.folder import is_picture_folder, load_pictures
+from crvae3d.datasets.images.load import IMAGE_DATASETS, load_images
 from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items, say
 from crvae3d.datasets.layout import Item
 from crvae3d.datasets.modelnet import load_modelnet
@@ -31,6 +33,9 @@ DATASETS: dict[str, Callable[[str, Path | None, Ingest, bool], Splits]] = {
     "modelnet40": _modelnet,
 }
 
+KNOWN = (*DATASETS, *IMAGE_DATASETS)
+"""The names of all datasets."""
+
 
 def load(
     data: str | Path,
@@ -38,6 +43,7 @@ def load(
     *,
     points: int = 4096,
     seed: int = 0,
+    size: int | tuple[int, int] | None = None,
     jobs: int | None = None,
     download: bool = True,
     progress: bool = True,
@@ -45,11 +51,13 @@ def load(
     """Load a dataset; meshes are sampled at the first call and kept in the cache.
 
     Args:
-        data: one of `DATASETS`; or a folder or zip of meshes or clouds, whose sub-folders are labels and splits; or a
-            `.npz` archive (`x.npz` also stands for `x_train.npz` with `x_test.npz`); or one mesh or cloud.
+        data: one of `DATASETS` or `IMAGE_DATASETS`; or a folder or zip of meshes or clouds, or of pictures, whose
+            sub-folders are labels and splits; or a `.npz` archive of clouds (`x.npz` also stands for `x_train.npz` with
+            `x_test.npz`); or one mesh or cloud.
         root: the folder of named datasets; None for the environment's CRVAE3D_DATA, else `data` in the cache.
         points: drawn from each mesh or cloud, once; an archive has its own number.
         seed: of those draws.
+        size: (height, width) of the pictures of a folder; None for that of the first one.
         jobs: processes that read; None for one a core.
         download: False never touches the network.
         progress: bars and notes on stderr.
@@ -60,11 +68,32 @@ def load(
     Raises:
         InputError: there is no such data, or nothing in it can be used.
     """
-    settings = Ingest(points=points, seed=seed, jobs=jobs, progress=progress)
-    splits = _load(data, root, settings, download)
+    if is_images(data):
+        splits = _load_images(str(data), root, size, jobs, download, progress)
+    else:
+        splits = _load(data, root, Ingest(points=points, seed=seed, jobs=jobs, progress=progress), download)
     if splits.failures:
         _report(splits, progress)
     return splits
+
+
+def _load_images(
+    data: str,
+    root: str | Path | None,
+    size: int | tuple[int, int] | None,
+    jobs: int | None,
+    download: bool,
+    progress: bool,
+) -> Splits:
+    if data in IMAGE_DATASETS:
+        return load_images(data, root, download=download, progress=progress)
+    return load_pictures(data, size, jobs=jobs, progress=progress)
+
+
+def is_images(data: str | Path) -> bool:
+    """Whether a word names images: a dataset of them, or a folder or zip of pictures."""
+    path = Path(data).expanduser()
+    return str(data) in IMAGE_DATASETS or (str(data) not in DATASETS and path.exists() and is_picture_folder(path))
 
 
 def _load(data: str | Path, root: str | Path | None, settings: Ingest, download: bool) -> Splits:
@@ -80,8 +109,8 @@ def _load(data: str | Path, root: str | Path | None, settings: Ingest, download:
             raise InputError(f"{path} is not read; known are {', '.join(SUFFIXES)}, .npz archives, folders and zips")
         return ingest_items([Item(Source(path, path.name), path.stem)], path.name, str(path.resolve()), settings)
     if path.suffix or "/" in word:
-        raise InputError(f"{path} does not exist; give a folder, a file or one of {', '.join(DATASETS)}")
-    unknown("dataset, folder or file", word, DATASETS)
+        raise InputError(f"{path} does not exist; give a folder, a file or one of {', '.join(KNOWN)}")
+    unknown("dataset, folder or file", word, KNOWN)
 
 
 def _report(splits: Splits, progress: bool) -> None:

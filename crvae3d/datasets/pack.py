@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crvae3d.datasets.archives import write_archive
+from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError
 
@@ -27,6 +28,8 @@ def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = Fa
     if output.suffix != ".npz":
         raise InputError(f"an archive ends in .npz, got {output}")
     splits = load(data, **{"points": max(points, 4096), **options})
+    if isinstance(splits.train, Images):
+        raise InputError(f"{data} has images, and archives hold clouds: exchange the pictures themselves")
     parts = {output: splits.train}
     if splits.test is not None:
         names = {split: output.with_name(f"{output.stem}_{split}.npz") for split in ("train", "test")}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.images.images import Images
 
 
 class Failure(NamedTuple):
@@ -18,23 +19,32 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A dataset.
+    """A dataset of clouds or of images.
 
     Attributes:
-        train: what may be learnt from; all shapes where the data has no split.
+        train: what may be learnt from; all shapes or images where the data has no split.
         test: None where the data has no split.
         name: what the user called it.
         source: which form on disk it came from, for the record beside a number.
         failures: what was left out.
         store: the folder of the cache that holds it, None for an archive.
+        validation: a validation part that belongs to the dataset, such as MNIST's last 10,000 of train; None where it
+            is to be carved.
     """
 
-    train: Clouds
-    test: Clouds | None
+    train: Clouds | Images
+    test: Clouds | Images | None
     name: str
     source: str = ""
     failures: tuple[Failure, ...] = ()
     store: Path | None = None
+    validation: Clouds | Images | None = None
+
+    @property
+    def parts(self) -> dict[str, Clouds | Images]:
+        """What there is of train, validation and test, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def form(self) -> str:
