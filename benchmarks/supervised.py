@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed", help="default: bf16-mixed")
     asked = parser.parse_args()
     splits = load(asked.dataset, asked.data)
-    train, test = learn_from(splits.train) if asked.split == "validation" else (splits.train, splits.test)
+    train, test = learn_from(splits) if asked.split == "validation" else (splits.train, splits.test)
     test = test.first(min(POINTS, test.points.shape[1]))
     trainings = [Training(seed=seed, precision=asked.precision) for seed in range(asked.seeds)]
     values = [accuracy(*trained(train, training), test) for training in track(trainings, "seeds")]

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "crvae3d"
 LAYERS = [
     {"errors", "typing", "allocator"},
     {"core"},
-    {"points"},
+    {"points", "images"},
     {"training", "evaluation"},
     {"viewers"},
     {"datasets"},

@@ -20,7 +20,8 @@ from crvae3d.core.consistency import TARGETS
 from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.shapes import clouds
-from crvae3d.experiment import tables
+from crvae3d.experiment import image_tables, tables
+from crvae3d.experiment.modalities import CLOUDS
 from crvae3d.training.settings import PRECISIONS
 
 
@@ -290,10 +291,11 @@ def test_nothing_usable_is_exit_code_2(tmp_path, capsys):
 
 
 def test_the_options_of_the_command_line_are_those_of_the_tables():
-    assert train_command.MODELS == tuple(tables.MODELS)
-    assert train_command.PRESETS == tuple(tables.PRESETS)
+    assert train_command.MODELS == (*tables.MODELS, *image_tables.IMAGE_MODELS)
+    of_images = {name: None for presets in image_tables.IMAGE_PRESETS.values() for name in presets}
+    assert train_command.PRESETS == tuple(dict.fromkeys((*tables.PRESETS, *of_images)))
     assert train_command.OBJECTIVES == tables.OBJECTIVES
-    assert train_command.TRANSFORMS == tuple(tables.TRANSFORMS)
+    assert train_command.TRANSFORMS == (*tables.TRANSFORMS, *image_tables.IMAGE_TRANSFORMS)
     assert train_command.DIVERGENCES == tuple(DIVERGENCES)
     assert train_command.TARGETS == TARGETS
     assert train_command.PRECISIONS == PRECISIONS
@@ -319,11 +321,16 @@ def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypa
     assert "not allowed with" in capsys.readouterr().err
 
 
+def built(settings, points):
+    """The objective of settings, as a training on so many points has it."""
+    return settings.objective.build(CLOUDS.view(settings.objective.transform, settings.model, points))
+
+
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_every_divergence_trains(divergence):
     settings = crvae3d.Settings.of("shapes", preset="tiny", divergence=divergence)
     vae = crvae3d.VAE.build(settings.model)
-    terms = settings.objective.build(32)(vae, torch.rand(3, 32, 3) * 2 - 1)
+    terms = built(settings, 32)(vae, torch.rand(3, 32, 3) * 2 - 1)
     terms.loss.backward()
     assert terms.loss.isfinite() and terms.named["consistency"].abs().sum() > 0
     assert all(p.grad is not None and p.grad.isfinite().all() for p in vae.parameters())
@@ -335,7 +342,7 @@ def test_every_model_and_objective_and_transformation_takes_a_step(model, object
     for transform in tables.TRANSFORMS:
         settings = crvae3d.Settings.of("shapes", model=model, preset="tiny", objective=objective, transform=transform)
         vae = crvae3d.VAE.build(settings.model)
-        terms = settings.objective.build(32)(vae, torch.rand(3, 32, 3) * 2 - 1)
+        terms = built(settings, 32)(vae, torch.rand(3, 32, 3) * 2 - 1)
         terms.loss.backward()
         assert terms.loss.isfinite() and all(p.grad.isfinite().all() for p in vae.parameters() if p.grad is not None)
         assert (terms.named["consistency"] > 0).all()

@@ -75,13 +75,13 @@ def results(out) -> dict:
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_cell_of_the_named_grids_can_be_built(name):
-    grid = GRIDS[name]
+    grid, data = GRIDS[name], "mnist" if name == "paper-images" else "modelnet10"
     for cell in grid.cells:
-        settings = Settings.of("modelnet10", **(grid.shared | cell.options))
-        assert settings.objective.build(settings.training.points) is not None
-    differing = [Settings.of("modelnet10", **(grid.shared | cell.options)) for cell in grid.cells if not cell.control]
+        settings = Settings.of(data, **(grid.shared | cell.options))
+        assert settings.objective.build(lambda x, generator: x) is not None
+    differing = [Settings.of(data, **(grid.shared | cell.options)) for cell in grid.cells if not cell.control]
     assert len(set(differing)) == len(differing), "two cells are the same training"
-    weights = [Settings.of("x", **(grid.shared | grid[name].options)).objective.consistency for name in grid.sweep]
+    weights = [Settings.of(data, **(grid.shared | grid[name].options)).objective.consistency for name in grid.sweep]
     assert weights == sorted(weights) and len(set(weights)) == len(weights)
 
 

@@ -12,7 +12,7 @@ from crvae3d.core.objectives import ELBO
 from crvae3d.datasets.clouds import Clouds, Resident
 from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment.pretrained import VAE
-from crvae3d.experiment.tables import Objective
+from crvae3d.experiment.tables import TRANSFORMS, Objective
 from crvae3d.points.augment import Subset
 from crvae3d.points.models import PointModel
 from crvae3d.training.fit import check_devices, fit
@@ -41,7 +41,7 @@ def train(folder, data=None, epochs=4, stop_after=None, resume=False, objective=
             raise KeyboardInterrupt
 
     training = Training(epochs=epochs, batch_size=8, points=50, **settings)
-    objective = objective or Objective(consistency=0.5, warm_up=0.5).build(50)
+    objective = objective or Objective(consistency=0.5, warm_up=0.5).build(TRANSFORMS["scale"](50))
     data = clouds() if data is None else data
     fitted = fit(model, objective, data, clouds(6), Subset(50), training, folder, save, resume=resume, progress=False)
     return model, fitted

@@ -20,10 +20,10 @@ from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.holdout import held_out, standardised
 from crvae3d.evaluation.linear import COSTS, linear_probe
 from crvae3d.experiment.embed import embed
+from crvae3d.experiment.modalities import sized
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import train
 from crvae3d.experiment.settings import Settings
-from crvae3d.experiment.tables import model_settings
 from measure.timing import in_turn, once
 
 POINTS = 4096
@@ -40,7 +40,7 @@ def ingest_figures(meshes: Path, short: bool) -> dict[str, float]:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(file.resolve())
             file.read_bytes()  # so that neither is the first to fetch it from the disk
-        model = VAE.build(model_settings("folding", "small"))
+        model = VAE.build(sized("folding")[0])
         seconds = {
             "trimesh": once(lambda: [trimesh.load(file, force="mesh").sample(POINTS) for file in chosen]),
             "ours": once(lambda: load(folder, points=POINTS)),
@@ -64,7 +64,7 @@ def embed_figures(short: bool) -> dict[str, float]:
     splits = load("shapes")
     shapes = 256 if short else len(splits.train)
     clouds = splits.train.select(np.arange(shapes))
-    model = VAE.build(model_settings("folding", "small")).eval()
+    model = VAE.build(sized("folding")[0]).eval()
     batch = clouds.coordinates(range(64))
 
     def bare() -> None:
@@ -87,7 +87,7 @@ def svm_figures(archive: Path) -> dict[str, float]:
     The codes are posterior means of an untrained encoder. Both are judged on a fifth of the shapes; the choice is timed on all.
     """
     clouds = load(archive).train
-    model = VAE.build(model_settings("folding", "small"))
+    model = VAE.build(sized("folding")[0])
     codes, labels = encode(model, clouds).means, clouds.labels
     held = held_out(labels, 0, 0.2)
     parts = codes[~held], labels[~held], codes[held], labels[held]
@@ -118,7 +118,7 @@ def growth_of_shapes(shapes: int, folder: Path) -> tuple[float, float]:
     points = np.load(folder / "points.npy", mmap_mode="r")
     clouds = Clouds(points, np.arange(shapes).astype(str), 1 / 32767)
     rest = clouds.select(draw.permutation(shapes))
-    model = VAE.build(replace(model_settings("folding", "tiny"), code_size=32))
+    model = VAE.build(replace(sized("folding", "tiny")[0], code_size=32))
 
     def epoch() -> None:
         for start in range(0, shapes, 32):

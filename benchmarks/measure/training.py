@@ -7,8 +7,9 @@ import torch
 from crvae3d.allocator import kept_memory
 from crvae3d.core.model import VAE
 from crvae3d.datasets.load import load
+from crvae3d.experiment.modalities import sized
 from crvae3d.experiment.pretrained import best_device
-from crvae3d.experiment.tables import PAPER, Objective, model_settings, preset_of
+from crvae3d.experiment.tables import PAPER, TRANSFORMS, Objective
 from crvae3d.points.models import PointModel
 from crvae3d.points.pointnet import without_gradient
 from measure.timing import Run, in_turn, matrix_product, peak_megabytes
@@ -77,11 +78,11 @@ def warm(preset: str, name: str, batch: int, form: str) -> Run:
 
 
 def _setting(preset: str, name: str, batch: int) -> tuple[VAE, torch.Tensor, object]:
-    points = preset_of(preset)[1].points
+    points = sized("folding", preset)[1].points
     torch.manual_seed(0)
-    model = model_settings("folding", preset).build().to(best_device())
+    model = sized("folding", preset)[0].build().to(best_device())
     x = load("shapes", progress=False).train.first(points).coordinates(slice(batch)).to(best_device())
-    return model, x, OBJECTIVES[name].build(points)
+    return model, x, OBJECTIVES[name].build(TRANSFORMS["scale"](points))
 
 
 def needed_flops(preset: str, name: str, batch: int) -> float:
@@ -91,7 +92,7 @@ def needed_flops(preset: str, name: str, batch: int) -> float:
     of the points that win a feature; of its last layer that of the features; of the first fold none to the grid.
     """
     model, x, objective = _setting(preset, name, batch)
-    settings = model_settings("folding", preset)
+    settings = sized("folding", preset)[0]
     views = [x] if objective.views == 0 else [x, objective.transform(x, generator=torch.Generator().manual_seed(0))]
     return sum(_one(model, settings, view) for view in views)
 
@@ -117,6 +118,10 @@ def _one(model: VAE, settings: PointModel, x: torch.Tensor) -> float:
 
 def step_of(points: int) -> Run:
     """A step of preset small's VAE on four clouds of so many points, decoded to as many."""
-    settings = replace(model_settings("folding", "small"), output_points=points)
-    model, x, objective = settings.build(), torch.randn(4, points, 3), OBJECTIVES["VAE"].build(points)
+    settings = replace(sized("folding")[0], output_points=points)
+    model, x, objective = (
+        settings.build(),
+        torch.randn(4, points, 3),
+        OBJECTIVES["VAE"].build(TRANSFORMS["scale"](points)),
+    )
     return lambda: objective(model, x).loss.backward()

@@ -14,6 +14,7 @@ results.json and two pictures. A grid is a name or a TOML file:
 examples:
   crvae3d compare shapes --grid quick --seeds 2 -o compared          minutes on two cores
   crvae3d compare modelnet10 --grid paper3d --seeds 3 -o paper3d     the paper's comparison in 3D, hours
+  crvae3d compare mnist --grid paper-images --seeds 3 -o images      the same on images, hours
   crvae3d compare modelnet10 --grid mine.toml --split validation -o mine
 """
 
@@ -24,8 +25,8 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """DATA, the grid and where it goes."""
     add = parser.add_argument
-    add("dataset", metavar="DATA", help="shapes, modelnet10, modelnet40, a folder or an .npz archive; labelled")
-    add("--grid", default="quick", metavar="GRID", help="quick, paper3d, or a TOML file (default: quick)")
+    add("dataset", metavar="DATA", help="a name, a folder or an .npz archive; with labels")
+    add("--grid", default="quick", metavar="GRID", help="quick, paper3d, paper-images, or a TOML file (default: quick)")
     add("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1 (default: 3)")
     add("-o", "--out", type=Path, default=Path("comparison"), metavar="DIR", help="default: comparison")
     add("--split", choices=("test", "validation"), default="test", help="which part is judged (default: test)")

@@ -34,10 +34,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from crvae3d.datasets.load import DATASETS, data_folder
+    from crvae3d.datasets.load import DATASETS, IMAGE_DATASETS, data_folder
 
-    print("named datasets:", ", ".join(DATASETS))
-    print("also: any folder or zip of meshes or clouds, one mesh, or an .npz archive")
+    print("named datasets of shapes:", ", ".join(DATASETS))
+    print("named datasets of images:", ", ".join(IMAGE_DATASETS))
+    print("also: any folder or zip of meshes, of clouds or of pictures, one mesh, or an .npz archive of clouds")
     print("named datasets are looked for, and downloads land, in", data_folder(arguments.data))
 
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reconstruct, then say what was written."""
-    from crvae3d.experiment.embed import reconstruct
+    from crvae3d.experiment.reconstruct import reconstruct
 
     files = reconstruct(
         arguments.run_folder,

@@ -1,4 +1,4 @@
-"""Train a model on a dataset, a folder of meshes or clouds, or an archive.
+"""Train a model on a dataset, a folder of meshes, clouds or pictures, or an archive.
 
 The training split less a carved validation tenth is learnt from; the test split is never touched.
 
@@ -8,6 +8,7 @@ examples:
   crvae3d train modelnet10 --consistency 0 --out runs/vae      the plain VAE
   crvae3d train modelnet10 --consistency 0 --views 1 --out runs/aug    views, but no regulariser
   crvae3d train my_meshes --preset tiny --out runs/try         a folder of your own, in seconds
+  crvae3d train mnist --model mlp --out runs/digits            images: mlp, conv or nvae
   crvae3d train --resume runs/cr                               go on after Ctrl-C or a crash
 """
 
@@ -16,10 +17,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture")
-PRESETS = ("tiny", "small", "full")
+MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture", "mlp", "conv", "nvae")
+PRESETS = ("tiny", "small", "full", "digits", "mnist", "cifar10", "celeba64")
 OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
-TRANSFORMS = ("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "crop")
+TRANSFORMS = (
+    *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "crop"),
+    *("affine", "affine-large", "affine-flip", "affine-colour"),
+)
 DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")
 TARGETS = ("view", "original")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -33,7 +37,7 @@ OPTIONS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options left out keep the preset's and the method's defaults."""
     add = parser.add_argument
-    add("dataset", nargs="?", metavar="DATA", help="shapes, modelnet10, modelnet40, a folder or an .npz archive")
+    add("dataset", nargs="?", metavar="DATA", help="a name (see `crvae3d data list`), a folder or an .npz archive")
     add("--out", type=Path, metavar="RUN", help="run folder to make (default: runs/DATA)")
     add("--data", metavar="PATH", help="where named datasets lie (default: $CRVAE3D_DATA, then the cache)")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
@@ -53,8 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The model and what it minimises."""
     group = parser.add_argument_group("model and objective")
-    group.add_argument("--model", choices=MODELS, help="default: folding")
-    group.add_argument("--preset", choices=PRESETS, help="tiny: seconds; small: minutes (the default); full: GPU")
+    group.add_argument(
+        "--model", choices=MODELS, help="of shapes folding... (default: folding), of images mlp (default), conv, nvae"
+    )
+    group.add_argument(
+        "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; others: of nvae"
+    )
     form = group.add_mutually_exclusive_group()
     form.add_argument(
         "--paper", action="store_true", help="KL, and a view rebuilds itself: the default (beta: see --beta)"
@@ -62,7 +70,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--invariant", action="store_true", help="NT-Xent on rotated views, which rebuild the original")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
-    group.add_argument("--beta", type=float, help="weight of the rate (default: 0.005; 1 is the ELBO)")
+    group.add_argument(
+        "--beta", type=float, help="weight of the rate; 1 is the ELBO (default: 0.005 of shapes, 1 of images)"
+    )
     group.add_argument(
         "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
     )
@@ -107,5 +117,4 @@ def settings_of(arguments: argparse.Namespace) -> object:
 
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
     given = (INVARIANT if arguments.invariant else PAPER) | given
-    names = arguments.model or "folding", arguments.preset or "small"
-    return Settings.of(arguments.dataset, arguments.data, *names, **given)
+    return Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **given)

@@ -1,7 +1,7 @@
 """What must be read before any figure: that a model has failed, in words."""
 
 from crvae3d.evaluation.codes import Codes
-from crvae3d.evaluation.information import ACTIVE, active_units, mean_rate
+from crvae3d.evaluation.information import ACTIVE, active_units
 from crvae3d.evaluation.reconstruction import Diversity
 
 LEAST_RATE = 0.5  # nats a shape: two classes cannot be told apart by less than ln 2
@@ -30,7 +30,7 @@ def _collapsed(codes: Codes) -> str | None:
     """Whether the posterior has become the prior."""
     if len(codes) < 2:  # one shape differs from no other
         return None
-    size, active, rate = codes.means.shape[1], active_units(codes.means), mean_rate(codes.means, codes.stddevs)
+    size, active, rate = codes.means.shape[1], active_units(codes.means), codes.rate
     seen = (
         f"{active} of {size} units of the code are active (variance over shapes above {ACTIVE}), rate {rate:.2g} nats"
     )
@@ -48,6 +48,6 @@ def _one_shape(diversity: Diversity | None) -> str | None:
         return None
     return (
         f"all reconstructions are one shape: they differ from each other by {diversity.ratio:.1%} of what the shapes "
-        f"do (mean chamfer distance {diversity.reconstructions:.2g} against {diversity.shapes:.2g}); lower --beta, "
+        f"do (mean distance {diversity.reconstructions:.2g} against {diversity.shapes:.2g}); lower --beta, "
         "lower --learning-rate, or train longer"
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
-from crvae3d.points.batch import Ragged, dense, ragged
+from crvae3d.points.batch import Ragged, ragged
 
 Transform = Callable[..., object]
 """`t(x, generator=g)` gives a transformed batch."""
@@ -38,19 +38,19 @@ class Moved:
 
 def consistency_gap(
     model: nn.Module,
-    clouds: Shapes,
+    shapes: Shapes,
     transform: Transform,
     seed: int = 0,
     batch_size: int = 64,
     progress: bool = True,
 ) -> float:
     """The gap of one transformation, in nats; see `moved_by`."""
-    return moved_by(model, clouds, {"": transform}, seed, batch_size, progress)[""].gap
+    return moved_by(model, shapes, {"": transform}, seed, batch_size, progress)[""].gap
 
 
 def moved_by(
     model: nn.Module,
-    clouds: Shapes,
+    shapes: Shapes,
     transforms: Mapping[str, Transform],
     seed: int = 0,
     batch_size: int = 64,
@@ -64,7 +64,7 @@ def moved_by(
 
     Args:
         model: with `encoder(x)`, a distribution with a mean, whose KL divergence is known.
-        clouds: (S, N, 3).
+        shapes: (S, ...).
         transforms: by name.
         seed: of the views.
         batch_size: shapes at once.
@@ -73,24 +73,24 @@ def moved_by(
     """
     gaps, shifts, means = dict.fromkeys(transforms, 0.0), dict.fromkeys(transforms, 0.0), []
     with frozen(model) as device:
-        for places in shown(batches(clouds, batch_size), what, progress) if transforms else ():
-            x = take(clouds, places)
+        for places in shown(batches(shapes, batch_size), what, progress) if transforms else ():
+            x = take(shapes, places)
             posterior = model.encoder(x.to(device))
             means.append(posterior.mean.double())
             for name, transform in transforms.items():
                 view = model.encoder(views(x, places, transform, seed).to(device))
                 gaps[name] += float(kl_divergence(view, posterior).double().sum())
                 shifts[name] += float((view.mean.double() - means[-1]).square().sum())
-    size = len(clouds)
+    size = len(shapes)
     between = 2 * size * float(torch.cat(means).var(0).sum()) if transforms and size > 1 else 0.0
     return {name: Moved(gaps[name] / size, shifts[name] / between if between > 0 else None) for name in transforms}
 
 
 def views(x: Tensor, places: list[int], transform: Transform, seed: int) -> Tensor | Ragged:
-    """One view of each cloud of a batch (B, N, 3), by a generator of its own; padded where their sizes differ."""
-    clouds = []
-    for cloud, place in zip(x, places, strict=True):
+    """One view of each shape of a batch (B, ...), by a generator of its own; clouds are padded where their sizes differ."""
+    found = []
+    for shape, place in zip(x, places, strict=True):
         state = int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
-        points, mask = dense(transform(cloud[None], generator=torch.Generator().manual_seed(state)))
-        clouds.append(points[0] if mask is None else points[mask])
-    return torch.stack(clouds) if len({len(cloud) for cloud in clouds}) == 1 else ragged(clouds)
+        view = transform(shape[None], generator=torch.Generator().manual_seed(state))
+        found.append(view.points[view.mask] if isinstance(view, Ragged) else view[0])
+    return torch.stack(found) if len({len(view) for view in found}) == 1 else ragged(found)

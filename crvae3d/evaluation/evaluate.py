@@ -11,30 +11,37 @@ from torch import nn
 from crvae3d.evaluation.alarms import alarms
 from crvae3d.evaluation.codes import Codes, encode
 from crvae3d.evaluation.consistency import Moved, Transform, moved_by
-from crvae3d.evaluation.frozen import Shapes
-from crvae3d.evaluation.information import active_units, information_cap, mean_rate, mutual_information
+from crvae3d.evaluation.frozen import Shapes, frozen, take
+from crvae3d.evaluation.information import active_units, information_cap, mutual_information
 from crvae3d.evaluation.knn import knn_probe
 from crvae3d.evaluation.labelled import FEATURES, LABELLED, Labelled, labelled_figures
 from crvae3d.evaluation.likelihood import log_likelihood
 from crvae3d.evaluation.linear import LinearClassifier, linear_probe
 from crvae3d.evaluation.occupancy import OccupancyCodes
-from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_chamfer
+from crvae3d.evaluation.pixels import PixelCodes
+from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_error
 from crvae3d.evaluation.robustness import features_of, robustness
 
 Figures = dict[str, Any]
 Pair = tuple[np.ndarray, np.ndarray]
 """Features of train and of test."""
 
-CONTROLS = ("untrained_accuracy", "untrained_accuracy_pooled", "untrained_knn_accuracy", "occupancy_accuracy")
-"""The figures of the controls, which are None without labels."""
+PLAIN: dict[str, Callable[[Shapes, int, bool], nn.Module]] = {
+    "occupancy": lambda train, seed, progress: OccupancyCodes(train, seed=seed, progress=progress),
+    "pixels": lambda train, seed, progress: PixelCodes(),
+}
+"""Controls without any network, by name: made of what classifiers are fitted on."""
+
+UNTRAINED = ("untrained_accuracy", "untrained_accuracy_pooled", "untrained_knn_accuracy")
+"""The figures of an untrained encoder, which are None without labels, as is `<name>_accuracy` of a control in `PLAIN`."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledShapes:
-    """Clouds and their classes.
+    """Shapes and their classes.
 
     Attributes:
-        points: (S, N, 3), a tensor or a dataset of clouds.
+        points: (S, N, 3) or, of images, (S, C, H, W): a tensor, or a dataset of either.
         labels: (S,) integers, or None.
     """
 
@@ -61,7 +68,7 @@ class Further:
 
     Attributes:
         corrupted: for the figure `robustness`.
-        sampled: shapes for `log_likelihood_<samples>`, where the model is a normalised density; None for none.
+        sampled: shapes whose log-likelihood is sampled, where the model is a normalised density; None for none.
         episodes: of each few-shot setting.
     """
 
@@ -80,6 +87,7 @@ def evaluate_model(
     progress: bool = True,
     title: str = "",
     further: Further | None = None,
+    distance: str = "chamfer",
 ) -> Figures:
     """Judge a model by shapes that nothing was chosen on.
 
@@ -93,12 +101,14 @@ def evaluate_model(
         progress: whether to show it.
         title: what the progress calls the model.
         further: what else to measure.
+        distance: of a reconstruction from its original, a name in `DISTANCES` and that of its figure.
 
     Returns:
         Ready for JSON, None where a figure cannot be had. Accuracies are fractions; `chamfer` is squared, a mean over
         points, both directions summed; `rate` and each `consistency_gap` are nats a shape, `consistency_gap` being the
         mean of `consistency_gap_<name>`, and `consistency_shift` likewise a share; `robustness` has for each read-out and
-        family the accuracy at each strength; `log_likelihood_<samples>` is nats a point; `alarms` is a list of sentences.
+        family the accuracy at each strength; `log_likelihood_<samples>` is nats a point; of images
+        `nll_<samples>` is nats an image; `alarms` is a list of sentences.
     """
     name, further = f"{title}: " if title else "", further or Further()
     codes = encode(model, test.points, batch_size, progress, f"{name}encoding test")
@@ -111,10 +121,10 @@ def evaluate_model(
     moved = moved_by(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
     figures |= _of_moves(moved) | _of_codes(codes, seed)
     if hasattr(model, "decoder"):
-        figures |= _of_decoder(model, codes, test.points, seed, batch_size, progress, name)
+        figures |= _of_decoder(model, codes, test.points, distance, seed, batch_size, progress, name)
         figures |= _of_density(model, further.sampled, seed, progress, name)
     else:
-        figures |= {"chamfer": None, "alarms": list(alarms(codes))}
+        figures |= {distance: None, "alarms": list(alarms(codes))}
     figures |= {"n_train": len(train.points), "n_test": len(test.points)}
     return _told(figures)
 
@@ -150,23 +160,26 @@ def evaluate_controls(
     seed: int = 0,
     batch_size: int = 64,
     progress: bool = True,
+    plain: str = "occupancy",
 ) -> Figures:
-    """What the same classifiers make of an untrained encoder, and of no network at all: the figures `CONTROLS`.
+    """What the same classifiers make of an untrained encoder, `UNTRAINED`, and of no network at all, `<plain>_accuracy`.
 
     Args:
         untrained_model: the architecture of the models beside which the controls stand, before any training.
         train, test, seed, batch_size, progress: as for `evaluate_model`.
+        plain: a name in `PLAIN`.
     """
+    names = (*UNTRAINED, f"{plain}_accuracy")
     if train.labels is None or test.labels is None:
-        return dict.fromkeys(CONTROLS)
+        return dict.fromkeys(names)
     parts = train.points, test.points
     known, codes = (encode(untrained_model, part, batch_size, progress, "untrained encoder") for part in parts)
     ask = (train.labels, test.labels, seed, progress, "control: ")
     means, knn = _probes((known.means, codes.means), *ask)
     pooled, _ = _probes((known.pooled, codes.pooled), *ask)
-    cells = OccupancyCodes(parts[0], seed=seed, progress=progress)
-    occupancy, _ = _probes(tuple(encode(cells, part, progress=False).means for part in parts), *ask)
-    return dict(zip(CONTROLS, (means[0], pooled[0], knn, occupancy[0]), strict=True))
+    made = PLAIN[plain](parts[0], seed, progress)
+    simple, _ = _probes(tuple(encode(made, part, progress=False).means for part in parts), *ask)
+    return dict(zip(names, (means[0], pooled[0], knn, simple[0]), strict=True))
 
 
 def _probes(
@@ -184,36 +197,50 @@ def _of_codes(codes: Codes, seed: int) -> Figures:
     """What the posteriors alone carry, in nats."""
     size = codes.means.shape[1]
     sharp = bool(codes.finite.all() and (codes.stddevs > 0).all())
+    flat = codes.rates is None  # else q(z|x) at another shape's code would need a walk for each pair of shapes
     return {
         "active_units": active_units(codes.means),
         "code_size": size,
-        "rate": mean_rate(codes.means, codes.stddevs),
-        "mutual_information": mutual_information(codes.means, codes.stddevs, seed=seed) if sharp else None,
+        "rate": codes.rate,
+        "mutual_information": mutual_information(codes.means, codes.stddevs, seed=seed) if sharp and flat else None,
         "mutual_information_cap": information_cap(len(codes)),
     }
 
 
 def _of_decoder(
-    model: nn.Module, codes: Codes, clouds: Shapes, seed: int, batch_size: int, progress: bool, name: str
+    model: nn.Module,
+    codes: Codes,
+    shapes: Shapes,
+    distance: str,
+    seed: int,
+    batch_size: int,
+    progress: bool,
+    name: str,
 ) -> Figures:
     """Reconstruction, and what is wrong."""
-    made = reconstruct(model, clouds, batch_size, progress, f"{name}reconstructing")
+    made = reconstruct(model, shapes, batch_size, progress, f"{name}reconstructing")
     return {
-        "chamfer": float(reconstruction_chamfer(made, clouds, batch_size, progress).mean()),
-        "alarms": list(alarms(codes, diversity(made, clouds, seed=seed))),
+        distance: float(reconstruction_error(made, shapes, distance, batch_size, progress).mean()),
+        "alarms": list(alarms(codes, diversity(made, shapes, distance, seed=seed))),
     }
 
 
-def _of_density(model: nn.Module, clouds: Shapes | None, seed: int, progress: bool, name: str) -> Figures:
-    """The log-likelihood by importance sampling, of a model that has one."""
-    if clouds is None:
+def _of_density(model: nn.Module, sampled: Shapes | None, seed: int, progress: bool, name: str) -> Figures:
+    """The log-likelihood by importance sampling, of a model that has one: nats a point of clouds, and of images NLL."""
+    if sampled is None:
         return {}
-    code = model.prior.mean[None].to(next(model.parameters()).device)  # the prior is no module, and moves with none
-    if not model.decoder(code).normalised:
+    with frozen(model) as device:
+        likelihood = model.decoder(model.encoder(take(sampled, [0]).to(device)).mean)
+    if not likelihood.normalised:
         return {}
-    found = log_likelihood(model, clouds, seed=seed, progress=progress, what=f"{name}log-likelihood")
-    bounds = {f"log_likelihood_{samples}": value for samples, value in found.per_point.items()}
-    return bounds | {"effective_samples": found.effective_samples}
+    found = log_likelihood(model, sampled, seed=seed, progress=progress, what=f"{name}log-likelihood")
+    figures = {"effective_samples": found.effective_samples}
+    if not hasattr(likelihood, "dimensions"):
+        return figures | {f"log_likelihood_{count}": value for count, value in found.per_point.items()}
+    losses = {count: -value for count, value in found.per_shape.items()}
+    figures |= {f"nll_{count}": value for count, value in losses.items()}
+    bits = losses[max(losses)] / (likelihood.dimensions * math.log(2))
+    return figures | ({"bits_per_dimension": bits} if likelihood.discrete else {})
 
 
 def _of_moves(moved: Mapping[str, Moved]) -> Figures:

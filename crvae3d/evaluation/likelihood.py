@@ -11,7 +11,7 @@ It is the logarithm of a density: it may be positive, and it depends on the unit
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from crvae3d.core.hierarchy import Chain, Path
 from crvae3d.errors import InputError
 from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
 
@@ -66,7 +67,8 @@ def log_likelihood(
     """Bound log p(x) of clouds by importance sampling, with a model held still.
 
     The largest K is sampled once, and the smaller ones are made of the same weights. The samples of a shape depend on the
-    seed and the shape's place alone, so that neither the size of the batches nor the other shapes change them.
+    seed and the shape's place alone, so that the other shapes do not change them, nor, but for hierarchical posteriors, the
+    size of the batches.
 
     Args:
         model: with `encoder(x)`, `decoder(codes)` and `prior`, as a `VAE` has them.
@@ -90,9 +92,7 @@ def log_likelihood(
         _refuse_energies(model.decoder(model.encoder(take(clouds, each[0]).to(device)).mean))
         for places in shown(each, what, progress):
             x = take(clouds, places).to(device)
-            codes, log_ratio = _sampled(model, x, largest, _state(seed, places[0]))
-            log_density = [model.decoder(part).log_prob(x) for part in codes.split(batch_size)]
-            weights.append((torch.cat(log_density).double() + log_ratio)[:, 0].cpu())
+            weights.append(_log_weights(model, x, largest, _state(seed, places[0]), batch_size).cpu())
             points.append(x.shape[1])
     log_weights = torch.stack(weights)
     bounds = {count: _bound(log_weights, count).numpy() for count in sorted(set(samples))}
@@ -115,14 +115,25 @@ def _bound(log_weights: Tensor, count: int) -> Tensor:
     return grouped.logsumexp(-1).mean(-1) - math.log(count)
 
 
-def _sampled(model: nn.Module, x: Tensor, count: int, state: int) -> tuple[Tensor, Tensor]:
-    """Codes (K, 1, D) of the posterior of one cloud (1, N, 3), and log p(z) - log q(z|x), (K, 1) in double precision."""
-    posterior = model.encoder(x)
+def _log_weights(model: nn.Module, x: Tensor, count: int, state: int, at_once: int) -> Tensor:
+    """The logarithms of w_k of one shape (1, ...), (K,) in double precision."""
+    posterior, found = model.encoder(x), []
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
         torch.manual_seed(state)
-        codes = posterior.rsample(torch.Size([count]))  # at once: in parts, the numbers would depend on the parts
-    precise = codes.double()
-    return codes, model.prior.log_prob(precise) - posterior.log_prob(precise)
+        for codes in _drawn(posterior, count, at_once):
+            precise = codes.double() if isinstance(codes, Tensor) else codes
+            log_ratio = model.prior.log_prob(precise) - posterior.log_prob(precise)
+            found.append((model.decoder(codes).log_prob(x).double() + log_ratio.double())[:, 0])
+    return torch.cat(found)
+
+
+def _drawn(posterior: Distribution, count: int, at_once: int) -> Iterator[Tensor | Path]:
+    """Samples of the posterior of one shape, in parts. Plain codes are drawn together, so that the parts change no number."""
+    if isinstance(posterior, Chain):
+        for start in range(0, count, at_once):
+            yield posterior.rsample(torch.Size([min(at_once, count - start)]))
+    else:
+        yield from posterior.rsample(torch.Size([count])).split(at_once)
 
 
 def _state(seed: int, place: int) -> int:

@@ -1,5 +1,6 @@
 """How near a model's reconstructions come to the shapes, and whether they differ as the shapes do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,57 +11,75 @@ from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
 from crvae3d.points.chamfer import chamfer_distance
 
 
+def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """The mean over all numbers of a pair of their squared difference: two of (B, ...) to (B,)."""
+    return (a - b).square().flatten(1).mean(1)
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "chamfer": chamfer_distance,
+    "mean_squared_error": mean_squared_error,
+}
+"""From a reconstruction to its original, by the name of the figure: of clouds chamfer, of images the squared error."""
+
+
 def reconstruct(
-    model: nn.Module, clouds: Shapes, batch_size: int = 64, progress: bool = True, what: str = "reconstructing"
+    model: nn.Module, shapes: Shapes, batch_size: int = 64, progress: bool = True, what: str = "reconstructing"
 ) -> Tensor:
-    """What the decoder makes of the codes of clouds: the mean of p(x|z) at the posterior mean.
+    """What the decoder makes of the codes of shapes: the mean of p(x|z) at the posterior mean.
 
     Args:
         model: with `encoder(x)` and `decoder(codes)`.
-        clouds: (S, N, 3).
+        shapes: (S, ...).
         batch_size: shapes at once.
         progress: whether to show it.
         what: how the progress is called.
 
     Returns:
-        (S, M, 3), float32 on the CPU.
+        (S, ...), float32 on the CPU; of clouds (S, M, 3).
     """
     with frozen(model) as device:
         found = [
-            model.decoder(model.encoder(take(clouds, places).to(device)).mean).mean.float().cpu()
-            for places in shown(batches(clouds, batch_size), what, progress)
+            model.decoder(model.encoder(take(shapes, places).to(device)).mean).mean.float().cpu()
+            for places in shown(batches(shapes, batch_size), what, progress)
         ]
     return torch.cat(found)
 
 
-def reconstruction_chamfer(
-    reconstructions: Tensor, clouds: Shapes, batch_size: int = 64, progress: bool = True
+def reconstruction_error(
+    reconstructions: Tensor,
+    shapes: Shapes,
+    distance: str = "chamfer",
+    batch_size: int = 64,
+    progress: bool = True,
 ) -> np.ndarray:
-    """The chamfer distance between each shape and its reconstruction.
+    """The distance between each shape and its reconstruction.
 
     Args:
-        reconstructions: (S, M, 3).
-        clouds: (S, N, 3).
+        reconstructions: (S, ...); of clouds (S, M, 3).
+        shapes: (S, ...).
+        distance: a name in `DISTANCES`. Chamfer is squared, a mean over points, both directions summed.
         batch_size: shapes at once.
         progress: whether to show it.
 
     Returns:
-        (S,) squared, a mean over points, both directions summed.
+        (S,).
     """
+    what = f"{distance.replace('_', ' ')} of reconstructions"
     with torch.inference_mode():
         found = [
-            chamfer_distance(reconstructions[places], take(clouds, places))
-            for places in shown(batches(clouds, batch_size), "chamfer distance", progress)
+            DISTANCES[distance](reconstructions[places], take(shapes, places))
+            for places in shown(batches(shapes, batch_size), what, progress)
         ]
     return torch.cat(found).numpy()
 
 
 @dataclass(frozen=True)
 class Diversity:
-    """The mean chamfer distance between different shapes, and between the reconstructions of the same pairs.
+    """The mean distance between different shapes, and between the reconstructions of the same pairs.
 
     Attributes:
-        shapes: squared, both directions summed.
+        shapes: in the unit of its distance.
         reconstructions: likewise; nought where all shapes are reconstructed as one.
     """
 
@@ -73,24 +92,27 @@ class Diversity:
         return self.reconstructions / self.shapes if self.shapes > 0 else float("nan")
 
 
-def diversity(reconstructions: Tensor, clouds: Shapes, pairs: int = 256, seed: int = 0) -> Diversity | None:
+def diversity(
+    reconstructions: Tensor, shapes: Shapes, distance: str = "chamfer", pairs: int = 256, seed: int = 0
+) -> Diversity | None:
     """How much reconstructions differ from each other, beside how much the shapes do.
 
     Args:
-        reconstructions: (S, M, 3).
-        clouds: (S, N, 3).
+        reconstructions: (S, ...); of clouds (S, M, 3).
+        shapes: (S, ...).
+        distance: a name in `DISTANCES`.
         pairs: at most so many pairs of different shapes are compared.
         seed: of the pairs.
 
     Returns:
         None where there are fewer than two shapes.
     """
-    if len(clouds) < 2:
+    if len(shapes) < 2:
         return None
-    order = np.random.default_rng(seed).permutation(len(clouds))[:pairs].tolist()
+    order = np.random.default_rng(seed).permutation(len(shapes))[:pairs].tolist()
     others = order[1:] + order[:1]
     with torch.inference_mode():
         between = [
-            chamfer_distance(take(cloud, order), take(cloud, others)).mean() for cloud in (clouds, reconstructions)
+            DISTANCES[distance](take(part, order), take(part, others)).mean() for part in (shapes, reconstructions)
         ]
     return Diversity(*(float(mean) for mean in between))

@@ -8,22 +8,20 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.errors import Diverged, InputError
-from crvae3d.evaluation.evaluate import Corrupted, Figures, Further, LabelledShapes, evaluate_model
-from crvae3d.evaluation.occupancy import OccupancyCodes
-from crvae3d.experiment.evaluate import POINTS, judged_shapes
+from crvae3d.evaluation.evaluate import PLAIN, Corrupted, Figures, Further, LabelledShapes, evaluate_model
+from crvae3d.experiment.evaluate import POINTS, judged_shapes, some
 from crvae3d.experiment.grid import Cell, Judging
+from crvae3d.experiment.modalities import CLOUDS, modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.runs import decodes, is_finished, learn_from, train, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
-from crvae3d.experiment.tables import GAPS
-from crvae3d.points.augment import Compose, Jitter, Scale, Subset
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.training.supervised import fit_supervised
 
@@ -77,7 +75,7 @@ class Task:
     @property
     def cost(self) -> float:
         """About how long it takes beside others: encodings and decodings of a shape, and the judging."""
-        if self.cell.control in ("untrained", "occupancy"):
+        if self.cell.control in ("untrained", *PLAIN):
             return 20.0
         objective = self.settings.objective
         views = int(objective.consistency > 0) if objective.views is None else objective.views
@@ -138,24 +136,24 @@ def _supervised(task: Task) -> nn.Module:
     """An encoder of the same size, trained with the labels of what the others learn from."""
     if not (task.folder / WEIGHTS).exists():
         task.settings.write(task.folder)
-        known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False).train)
+        known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False))
         if known.labels is None:
             raise InputError(f"{task.settings.data} has no labels to train with: leave the control `supervised` out")
         model = VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
-        training = task.settings.training
-        views = Compose([Subset(min(training.points, known.points.shape[1])), Scale(), Jitter()])
-        fit_supervised(model.encoder, known, known.labels, views, training)
+        training, modality = task.settings.training, modality_of(task.settings.model)
+        points = training.points if isinstance(known, Images) else min(training.points, known.points.shape[1])
+        fit_supervised(model.encoder, known, known.labels, modality.augmented(task.settings.model, points), training)
         model.save_pretrained(task.folder)
     return without_decoder(VAE.from_pretrained(task.folder, best_device()))
 
 
-def _occupancy(task: Task) -> nn.Module:
+def _plain(task: Task) -> nn.Module:
     task.settings.write(task.folder)
     train, _ = _shapes(task)
-    return OccupancyCodes(_some(train.points, 0, task.judging.points), seed=task.settings.training.seed)
+    return PLAIN[task.cell.control](_judged_part(task, train.points), task.settings.training.seed, False)
 
 
-_MAKERS = {None: _trained, "untrained": _untrained, "supervised": _supervised, "occupancy": _occupancy}
+_MAKERS = {None: _trained, "untrained": _untrained, "supervised": _supervised, **dict.fromkeys(PLAIN, _plain)}
 
 
 IN_FULL = ("azimuth", "so3", "thin")
@@ -164,47 +162,53 @@ IN_FULL = ("azimuth", "so3", "thin")
 
 def _judged(task: Task, model: nn.Module) -> Figures:
     train, test = _shapes(task)
-    judging = task.judging
+    judging, modality = task.judging, modality_of(task.settings.model)
     further = Further(
-        _corrupted(test, judging) if test.labels is not None else (),
-        _some(test.points, judging.likelihood_shapes, judging.likelihood_points),
+        _corrupted(test, judging) if test.labels is not None and modality is CLOUDS else (),
+        _for_likelihood(task, test.points),
         judging.episodes,
     )
-    fewer = [LabelledShapes(_some(part.points, 0, judging.points), part.labels) for part in (train, test)]
+    fewer = [LabelledShapes(_judged_part(task, part.points), part.labels) for part in (train, test)]
     device = best_device().type
     half = task.settings.training.precision == "bf16-mixed"  # judged as it was trained: corrupted shapes are many
     with torch.autocast(device, torch.bfloat16, enabled=half):
-        return evaluate_model(model, *fewer, GAPS, progress=False, further=further)
+        gaps = modality.gaps(task.settings.model)
+        return evaluate_model(model, *fewer, gaps, progress=False, further=further, distance=modality.distance)
+
+
+def _judged_part(task: Task, part: Clouds | Images) -> Clouds | Images:
+    """A part of the dataset as the codes of a cell are judged on it."""
+    return modality_of(task.settings.model).judged(part, task.settings.model, task.judging.points)
+
+
+def _for_likelihood(task: Task, test: Clouds | Images) -> Clouds | Images:
+    """Those shapes, and points of them, whose log-likelihood is sampled."""
+    model, judging = task.settings.model, task.judging
+    return modality_of(model).judged(some(test, judging.likelihood_shapes), model, judging.likelihood_points)
 
 
 def _corrupted(test: LabelledShapes, judging: Judging) -> tuple[Corrupted, ...]:
-    """Which shapes undergo which corruptions."""
-    some = _some(test.points, judging.robust_shapes, judging.robust_points)
+    """Which clouds undergo which corruptions."""
+    dense = test.points.first(min(POINTS, test.points.points.shape[1]))
+    whole = dense.first(min(judging.robust_points, dense.points.shape[1]))
+    fewer = some(whole, judging.robust_shapes)
     kinds = {family: at for family, at in CORRUPTIONS.items() if family not in IN_FULL}
-    whole = _some(test.points, 0, judging.robust_points)
     return (
         Corrupted({"azimuth": CORRUPTIONS["azimuth"], "so3": CORRUPTIONS["so3"]}, LabelledShapes(whole, test.labels)),
-        Corrupted({"thin": CORRUPTIONS["thin"]}, test),
-        Corrupted(kinds, LabelledShapes(some, some.labels)),
+        Corrupted({"thin": CORRUPTIONS["thin"]}, LabelledShapes(dense, test.labels)),
+        Corrupted(kinds, LabelledShapes(fewer, fewer.labels)),
+    )
+
+
+def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:
+    """What classifiers are fitted on, and what they are judged by."""
+    return tuple(
+        LabelledShapes(part, part.labels) for part in _loaded(task.settings.data, task.settings.root, task.split)
     )
 
 
 @functools.cache
-def _loaded(settings: Settings, split: str) -> tuple[Clouds, Clouds]:
-    train, test, _ = judged_shapes(settings, split, progress=False)
+def _loaded(data: str, root: str | None, split: str) -> tuple[Clouds | Images, Clouds | Images]:
+    """Read once in a process."""
+    train, test, _ = judged_shapes(data, root, split, progress=False)
     return train, test
-
-
-def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:
-    """What classifiers are fitted on, and what they are judged by; read once in a process."""
-    data = Settings(task.settings.data, task.settings.root)
-    parts = (_some(part, 0, POINTS) for part in _loaded(data, task.split))
-    return tuple(LabelledShapes(part, part.labels) for part in parts)
-
-
-def _some(clouds: Clouds, shapes: int, points: int) -> Clouds:
-    """Some shapes, drawn once for every run, or all of them for 0; the first `points` points of each."""
-    clouds = clouds.first(min(points, clouds.points.shape[1]))
-    if shapes == 0 or shapes >= len(clouds):
-        return clouds
-    return clouds.select(np.sort(np.random.default_rng(0).permutation(len(clouds))[:shapes]))

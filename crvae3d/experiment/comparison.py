@@ -11,8 +11,11 @@ from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
 from crvae3d.evaluation.evaluate import Figures
 from crvae3d.experiment.cells import Task
 from crvae3d.experiment.grid import Grid
+from crvae3d.experiment.pretrained import model_of
 from crvae3d.experiment.settings import provenance
+from crvae3d.experiment.tables import Objective
 from crvae3d.points.corrupt import STRENGTHS
+from crvae3d.training.settings import Training
 from crvae3d.viewers.compared import Comparison, Row, Sweep
 from crvae3d.viewers.comparison import markdown_table, write_comparison
 from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figure
@@ -21,9 +24,10 @@ from crvae3d.viewers.explained import explain
 COLUMNS = (
     *("svm_accuracy", "svm_accuracy_pooled", "robust/so3/5", "robust/thin/5", "robust_mean"),
     *("svm_literature", "knn_accuracy", "few_shot_5_10", "few_shot_10_10", "retrieval_map", "nmi"),
-    *("chamfer", "consistency_gap", "consistency_shift", "active_units", "mutual_information", "rate"),
+    *("chamfer", "nll_1000", "bits_per_dimension", "mean_squared_error"),
+    *("consistency_gap", "consistency_shift", "active_units", "mutual_information", "rate"),
 )
-SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "consistency_gap", "consistency_shift")
+SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "nll_1000", "consistency_gap", "consistency_shift")
 
 RESULTS = "results.json"
 
@@ -44,7 +48,7 @@ def gather(tasks: Sequence[Task], out: Path, split: str) -> dict[Run, Figures]:
     for task in tasks:
         name, seed = task.run
         run = kept.get(name, {}).get("runs", {}).get(str(seed))
-        same = run is not None and run["settings"] == described(task)
+        same = run is not None and _complete(run["settings"]) == described(task)
         figures = task.figures() or (run["figures"] if same else None)
         if figures is not None:
             found[task.run] = figures
@@ -57,6 +61,13 @@ def described(task: Task) -> dict[str, object]:
     if Path(task.settings.data).is_absolute():  # wherever it lies
         settings["data"] = Path(task.settings.data).name
     return json.loads(json.dumps(settings))
+
+
+def _complete(settings: dict[str, object]) -> dict[str, object]:
+    """Settings as an earlier version wrote them: what it did not know yet has its default."""
+    made = {"model": model_of(settings["model"]), "objective": Objective(**settings["objective"])}
+    made["training"] = Training(**settings["training"])
+    return settings | json.loads(json.dumps({name: asdict(part) for name, part in made.items()}))
 
 
 def _kept(path: Path) -> dict[str, dict[str, object]]:

@@ -4,14 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from crvae3d.datasets.clouds import Clouds, same_classes
+from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
-from crvae3d.evaluation.evaluate import Figures, LabelledShapes, evaluate_controls, evaluate_model
+from crvae3d.evaluation.evaluate import Figures, Further, LabelledShapes, evaluate_controls, evaluate_model
+from crvae3d.experiment.modalities import modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
 from crvae3d.experiment.runs import decodes, learn_from, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
-from crvae3d.experiment.tables import GAPS
 
 SPLITS = ("test", "validation")
 POINTS = 2048
@@ -58,13 +61,15 @@ def evaluate_runs(
         InputError: a run or a dataset cannot be used, or runs share a name.
     """
     runs = [Path(run) for run in runs]
-    if len({run.name for run in runs}) < len(runs):
-        raise InputError(
-            f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}"
-        )
-    first = Settings.read(runs[0])
-    *found, source = judged_shapes(first, split, train, test, root, progress)
-    train_shapes, test_shapes = (part.first(min(points, part.points.shape[1])) for part in found)
+    first = _first(runs)
+    if (train is None) != (test is None):
+        raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
+    modality = modality_of(first.model)
+    if train is None:
+        *found, source = judged_shapes(first.data, root or first.root, split, progress)
+    else:
+        *found, source = _two_datasets(train, test, root, progress=progress, **modality.loading(first.model))
+    train_shapes, test_shapes = (modality.judged(part, first.model, points) for part in found)
     shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
     figures = _judged(runs, models, shapes, seed, progress)
@@ -81,6 +86,20 @@ def evaluate_runs(
     return figures
 
 
+def _first(runs: Sequence[Path]) -> Settings:
+    """The settings of the first of runs that can stand side by side."""
+    if len({run.name for run in runs}) < len(runs):
+        raise InputError(
+            f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}"
+        )
+    models = [Settings.read(run).model for run in runs]
+    if len({(modality_of(model).name, modality_of(model).finished(model) is None) for model in models}) > 1:
+        raise InputError(
+            "shapes, images and black and white images cannot be judged side by side: evaluate runs of one kind"
+        )
+    return Settings.read(runs[0])
+
+
 def _judged(
     runs: Sequence[Path], models: Mapping[str, VAE], shapes: Sequence[LabelledShapes], seed: int, progress: bool
 ) -> dict[str, Figures]:
@@ -90,38 +109,47 @@ def _judged(
     for run in runs:
         name, model = run.name, models[run.name]
         began_as = model.settings, Settings.read(run).training.seed
+        modality, asked = modality_of(model.settings), {"seed": seed, "progress": progress}
         if began_as not in controls:
             untrained = VAE.build(*began_as).to(best_device())
-            controls[began_as] = evaluate_controls(untrained, *shapes, seed=seed, progress=progress)
+            controls[began_as] = evaluate_controls(untrained, *shapes, **asked, plain=modality.plain)
         judged = model if decodes(Settings.read(run)) else without_decoder(model)
-        found = evaluate_model(judged, *shapes, GAPS, seed=seed, progress=progress, title=name)
+        asked |= {"distance": modality.distance, "title": name}
+        if modality.sampled:
+            asked["further"] = Further(sampled=some(shapes[1].points, modality.sampled))
+        found = evaluate_model(judged, *shapes, modality.gaps(model.settings), **asked)
         figures[name] = found | controls[began_as]
     return figures
 
 
 def judged_shapes(
-    settings: Settings,
-    split: str,
-    train: str | Path | None = None,
-    test: str | Path | None = None,
-    root: str | Path | None = None,
-    progress: bool = True,
-) -> tuple[Clouds, Clouds, str]:
+    data: str, root: str | Path | None, split: str, progress: bool = True
+) -> tuple[Clouds | Images, Clouds | Images, str]:
     """What classifiers are fitted on, what they are judged by, and which form of the data both come from."""
-    if (train is None) != (test is None):
-        raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
     if split not in SPLITS:
         unknown("split", split, SPLITS)
-    if train is not None:
-        known, asked = (load(data, root, progress=progress) for data in (train, test))
-        parts = same_classes(known.train, asked.train if asked.test is None else asked.test)
-        return *parts, f"{known.form}; {asked.form}"
-    splits = load(settings.data, root or settings.root, progress=progress)
+    splits = load(data, root, progress=progress)
     if split == "validation":
-        return *learn_from(splits.train), splits.form
+        return *learn_from(splits), splits.form
     if splits.test is None:
-        raise InputError(f"{settings.data} has no test split: use --split validation, or name --train and --test")
+        raise InputError(f"{data} has no test split: use --split validation, or name --train and --test")
     return splits.train, splits.test, splits.form
+
+
+def _two_datasets(
+    train: str | Path, test: str | Path, root: str | Path | None, **loading: object
+) -> tuple[Clouds | Images, Clouds | Images, str]:
+    """The same of two datasets of any classes; of the second its test part where it has one."""
+    known, asked = (load(data, root, **loading) for data in (train, test))
+    parts = same_classes(known.train, asked.train if asked.test is None else asked.test)
+    return *parts, f"{known.form}; {asked.form}"
+
+
+def some(part: Clouds | Images, count: int) -> Clouds | Images:
+    """So many of its shapes, drawn once for every run; all of them for 0."""
+    if count == 0 or count >= len(part):
+        return part
+    return part.select(np.sort(np.random.default_rng(0).permutation(len(part))[:count]))
 
 
 def print_table(figures: dict[str, dict[str, object]]) -> None:
@@ -135,7 +163,7 @@ def print_table(figures: dict[str, dict[str, object]]) -> None:
     table.add_column("")
     for name in figures:
         table.add_column(name, justify="right")
-    for key in SHOWN:
+    for key in (key for key in SHOWN if any(key in one for one in figures.values())):
         told = explain(key)
         values = [told.show(one.get(key)) for one in figures.values()]
         table.add_row(f"{told.title}{f' ({told.unit})' if told.unit else ''}", *values)
@@ -153,12 +181,16 @@ SHOWN = (
     "untrained_accuracy",
     "untrained_accuracy_pooled",
     "occupancy_accuracy",
+    "pixels_accuracy",
     "knn_accuracy",
     "untrained_knn_accuracy",
     "few_shot_10_10",
     "retrieval_map",
     "nmi",
     "chamfer",
+    "mean_squared_error",
+    "nll_1000",
+    "bits_per_dimension",
     "consistency_gap",
     "consistency_shift",
     "active_units",

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from crvae3d.errors import InputError, unknown
 
-CONTROLS = ("untrained", "occupancy", "supervised")
+CONTROLS = ("untrained", "occupancy", "pixels", "supervised")
 
 
 @dataclass(frozen=True)

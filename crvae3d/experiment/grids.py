@@ -129,7 +129,41 @@ QUICK = Grid(
     judging=Judging(points=512, robust_shapes=48, robust_points=512, episodes=5),
 )
 
-GRIDS = {"paper3d": PAPER3D, "quick": QUICK}
+PAPER_IMAGES = Grid(
+    title="CR-VAE on images: the paper's base models, each as itself, with views, and with the regulariser",
+    shared={**PAPER, "model": "mlp", "preset": "small", "transform": "affine"},
+    cells=(
+        *_three("VAE", "base models"),
+        *_three("beta-VAE", "base models", beta=4.0),
+        *_three("IWAE 5", "base models", objective="iwae"),
+        *_against(
+            "VAE+Aug",
+            "weight of the regulariser, on the VAE",
+            **{f"lambda {weight:g}": {"consistency": weight} for weight in (0.01, 0.1, 10.0)},
+        ),
+        *_against(
+            "VAE+Aug",
+            "form of the regulariser, on the VAE",
+            **{
+                "reverse KL": {"divergence": "reverse"},
+                "view rebuilds original": {"target": "original"},
+                "view rebuilds original, lambda 0": {"target": "original", "consistency": 0.0, "views": 1},
+                "large views": {"transform": "affine-large"},
+            },
+        ),
+        *_against("VAE+Aug", "contrastive", **{"NT-Xent": {"objective": "none", **NT_XENT}}),
+        Cell("untrained encoder", "controls", control="untrained"),
+        Cell("pixels", "controls", control="pixels"),
+        Cell("supervised", "controls", control="supervised"),
+        *_three("IWAE 50", "base models", objective="iwae", samples=50),
+    ),
+    reference="VAE+Aug",
+    chosen=("CR-VAE",),
+    sweep=("VAE+Aug", "lambda 0.01", "lambda 0.1", "CR-VAE", "lambda 10"),
+    judging=Judging(likelihood_shapes=500),
+)
+
+GRIDS = {"paper3d": PAPER3D, "paper-images": PAPER_IMAGES, "quick": QUICK}
 
 
 def read_grid(name: str | Path) -> Grid:

@@ -9,6 +9,7 @@ import torch
 
 from crvae3d.core import model as core
 from crvae3d.errors import InputError, unknown
+from crvae3d.images.models import AnyImageModel, image_model
 from crvae3d.points.models import PointModel
 
 WEIGHTS = "weights.safetensors"
@@ -24,10 +25,10 @@ class VAE(core.VAE):
         settings: what it was built from.
     """
 
-    settings: PointModel
+    settings: PointModel | AnyImageModel
 
     @classmethod
-    def build(cls, settings: PointModel, seed: int = 0) -> "VAE":
+    def build(cls, settings: PointModel | AnyImageModel, seed: int = 0) -> "VAE":
         """A model with fresh weights, which are a function of `seed` alone."""
         plain = settings.build(seed)
         model = cls(plain.encoder, plain.decoder, plain.prior)
@@ -52,7 +53,7 @@ class VAE(core.VAE):
                     f"no model in {folder}: it has no {name}; pass a folder made by `crvae3d train --out FOLDER`"
                 )
         described = json.loads((folder / SETTINGS).read_text())["model"]
-        model = cls.build(point_model(described))
+        model = cls.build(model_of(described))
         try:
             model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
         except (RuntimeError, safetensors.SafetensorError) as error:
@@ -68,7 +69,7 @@ class VAE(core.VAE):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / SETTINGS).exists():
-            if point_model(json.loads((folder / SETTINGS).read_text())["model"]) != self.settings:
+            if model_of(json.loads((folder / SETTINGS).read_text())["model"]) != self.settings:
                 raise InputError(f"{folder} holds a model of another kind: choose an empty folder")
         else:
             (folder / SETTINGS).write_text(json.dumps({"model": asdict(self.settings)}, indent=2) + "\n")
@@ -77,14 +78,15 @@ class VAE(core.VAE):
         part.replace(folder / WEIGHTS)
 
 
-def point_model(described: dict[str, object]) -> PointModel:
-    """The settings of a model from JSON, every name checked."""
-    known = {field.name for field in fields(PointModel)}
+def model_of(described: dict[str, object]) -> PointModel | AnyImageModel:
+    """The settings of a model from JSON, every name checked: those with a network are of images."""
+    kind = image_model(described) if "network" in described else PointModel
+    known = {field.name for field in fields(kind)}
     for name in described:
         if name not in known:
             unknown("model setting", name, known)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
-    return PointModel(**values)
+    return kind(**values)
 
 
 def best_device() -> torch.device:

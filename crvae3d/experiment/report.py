@@ -8,17 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from crvae3d.datasets.clouds import Clouds
+from crvae3d.datasets.images.images import Images
 from crvae3d.evaluation.codes import encode
-from crvae3d.evaluation.reconstruction import reconstruct, reconstruction_chamfer
+from crvae3d.evaluation.reconstruction import reconstruct, reconstruction_error
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import decodes
 from crvae3d.experiment.settings import Settings
+from crvae3d.images.sampling import sample
 from crvae3d.viewers.page import write_page
+from crvae3d.viewers.pictures import picture_rows
 from crvae3d.viewers.projection import choose, project
-from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
+from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Picture, Report
 
 GALLERY = 400
 GALLERY_POINTS = 512
+PICTURES = 16
 CONTROLS = {
     "untrained encoder": {
         "svm_accuracy": "untrained_accuracy",
@@ -26,12 +30,14 @@ CONTROLS = {
         "knn_accuracy": "untrained_knn_accuracy",
     },
     "occupancy histogram": {"svm_accuracy": "occupancy_accuracy"},
+    "pixels": {"svm_accuracy": "pixels_accuracy"},
 }
 """Columns of controls, and which of an evaluation's figures stand in them."""
 
 FIGURES = (
     "svm_accuracy svm_accuracy_pooled svm_literature knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
-    "retrieval_map recall_1 nmi ari chamfer consistency_gap consistency_shift active_units mutual_information rate"
+    "retrieval_map recall_1 nmi ari chamfer mean_squared_error nll_10 nll_100 nll_1000 bits_per_dimension "
+    "consistency_gap consistency_shift active_units mutual_information rate"
 ).split()
 
 
@@ -40,30 +46,38 @@ def write_report(
     runs: Sequence[Path],
     models: Mapping[str, VAE],
     figures: Mapping[str, Mapping[str, object]],
-    test: Clouds,
+    test: Clouds | Images,
     seed: int,
 ) -> Path:
     """Write the page that compares `runs` on the shapes of `test`."""
     first = next(iter(figures.values()))
+    decoding = {run.name: models[run.name] for run in runs if decodes(Settings.read(run))}
+    images = isinstance(test, Images)
     reports = [_model_report(run, models[run.name], figures[run.name], test, seed) for run in runs]
     report = Report(
         title="crvae3d: " + ", ".join(models),
         summary=(
             f"Frozen codes of {test.describe()} ({first['split']}), "
-            f"and {first['n_train']:,} shapes to fit classifiers on. The untrained encoder is the control to beat."
+            f"and {first['n_train']:,} {'images' if images else 'shapes'} to fit classifiers on. "
+            "The untrained encoder is the control to beat."
         ),
         models=reports,
         controls=_controls(figures),
-        gallery=_gallery({run.name: models[run.name] for run in runs if decodes(Settings.read(run))}, test, seed),
+        gallery=None if images else _gallery(decoding, test, seed),
+        pictures=pictures(decoding, test, seed) if images else (),
         alarms=[f"{name}: {alarm}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
-            f"The gallery holds {min(GALLERY, len(test))} of {len(test):,} shapes, of all classes alike where it is not all.",
+            *([] if images else [_held(test)]),
             "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training shapes.",
             "The last epoch is reported, not the best one.",
         ),
         settings={run.name: _settled(run) for run in runs},
     )
     return write_page(path, report)
+
+
+def _held(test: Clouds) -> str:
+    return f"The gallery holds {min(GALLERY, len(test))} of {len(test):,} shapes, of all classes alike where it is not all."
 
 
 def _controls(figures: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
@@ -80,7 +94,9 @@ def _controls(figures: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str
     return columns
 
 
-def _model_report(run: Path, model: VAE, figures: Mapping[str, object], test: Clouds, seed: int) -> ModelReport:
+def _model_report(
+    run: Path, model: VAE, figures: Mapping[str, object], test: Clouds | Images, seed: int
+) -> ModelReport:
     gaps = {
         name: name.replace("consistency_gap_", "consistency_gap/") for name in figures if "consistency_gap_" in name
     }
@@ -95,8 +111,8 @@ def _model_report(run: Path, model: VAE, figures: Mapping[str, object], test: Cl
     return ModelReport(run.name, shown, _curves(run), codes)
 
 
-def _classes(clouds: Clouds) -> list[str]:
-    return [] if clouds.labels is None else [clouds.class_names[label] for label in clouds.labels]
+def _classes(part: Clouds | Images) -> list[str]:
+    return [] if part.labels is None else [part.class_names[label] for label in part.labels]
 
 
 def _curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
@@ -113,25 +129,44 @@ def _curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     }
 
 
+def _turns(part: Clouds | Images, seed: int) -> np.ndarray:
+    """Places in a random order in which one of each class comes in turn, so that few still show them all."""
+    order = np.random.default_rng(seed).permutation(len(part))
+    if part.labels is None:
+        return order
+    turn = np.zeros(len(part), dtype=int)
+    for label in np.unique(part.labels):
+        members = order[part.labels[order] == label]
+        turn[members] = np.arange(len(members))
+    return order[np.lexsort((part.labels[order], turn[order]))]
+
+
 def _gallery(models: Mapping[str, VAE], test: Clouds, seed: int) -> Gallery:
     """Test shapes, of all classes alike where there are more than `GALLERY`, beside their reconstructions."""
-    draw = np.random.default_rng(seed)
-    order = draw.permutation(len(test))
-    if test.labels is not None:  # one of each class in turn, so that few shapes still show them all
-        turn = np.zeros(len(test), dtype=int)
-        for label in np.unique(test.labels):
-            members = order[test.labels[order] == label]
-            turn[members] = np.arange(len(members))
-        order = order[np.lexsort((test.labels[order], turn[order]))]
-    part = test.select(order[:GALLERY])
+    part = test.select(_turns(test, seed)[:GALLERY])
     decoded = {name: reconstruct(model, part, progress=False) for name, model in models.items()}
     return Gallery(
         [str(name) for name in part.ids],
         part.coordinates()[:, :GALLERY_POINTS].numpy(),
         {name: clouds.numpy() for name, clouds in decoded.items()},
         _classes(part),
-        {name: reconstruction_chamfer(clouds, part, progress=False).tolist() for name, clouds in decoded.items()},
+        {name: reconstruction_error(clouds, part, progress=False).tolist() for name, clouds in decoded.items()},
     )
+
+
+def pictures(models: Mapping[str, VAE], test: Images, seed: int = 0) -> list[Picture]:
+    """Test images above what models make of them, and what models draw from their priors."""
+    part = test.select(_turns(test, seed)[:PICTURES])
+    made = {name: reconstruct(model, part, progress=False).numpy() for name, model in models.items()}
+    drawn = {name: sample(model, PICTURES, seed=seed).cpu().numpy() for name, model in models.items()}
+    rows = {"test images": part.intensities().numpy(), **made}
+    from_above = "From above: {}."
+    return [
+        Picture("Reconstructions", from_above.format(", ".join(rows)), picture_rows(rows)),
+        Picture(
+            "Samples", from_above.format(", ".join(drawn)) + " Means of p(x|z), z from the prior.", picture_rows(drawn)
+        ),
+    ]
 
 
 def _settled(run: Path) -> dict[str, object]:

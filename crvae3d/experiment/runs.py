@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from crvae3d.datasets.clouds import Clouds, Resident, carve
+from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
+from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError
+from crvae3d.experiment.modalities import modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.settings import Settings
-from crvae3d.points.augment import Subset
 from crvae3d.training.settings import Training
 
 VALIDATION_SHARE = 0.1
@@ -48,11 +50,9 @@ def train(
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
     model.decoder.requires_grad_(decodes(settings))  # several devices refuse weights that no gradient reaches
     splits = load(settings.data, settings.root, progress=progress and first)
-    rest, validation = learn_from(splits.train)
-    if first and rest.points.shape[1] < training.points:
-        say(f"{splits.name} has {rest.points.shape[1]} points a shape: all are taken, {training.points} were asked for")
-    points = min(training.points, rest.points.shape[1])
-    objective, thin = settings.objective.build(points), Subset(points)
+    rest, validation = learn_from(splits)
+    points, modality = _points(rest, training, splits.name, first), modality_of(settings.model)
+    objective = settings.objective.build(modality.view(settings.objective.transform, settings.model, points))
     from crvae3d.training.fit import CHECKPOINT, check_devices, fit
 
     check_devices(training.devices)
@@ -65,7 +65,7 @@ def train(
         model,
         objective,
         *on_the_gpu_if_it_fits(rest, validation, training),
-        thin,
+        modality.drawn(settings.model, points),
         training,
         out,
         save,
@@ -77,19 +77,33 @@ def train(
     return model.eval()
 
 
-def on_the_gpu_if_it_fits(rest: Clouds, validation: Clouds, training: Training) -> list[Clouds | Resident]:
+def _points(rest: Clouds | Images, training: Training, name: str, say_so: bool) -> int:
+    """How many points a shape are learnt from: as many as are asked for, or as there are. Images have none."""
+    if isinstance(rest, Images):
+        return training.points
+    stored = rest.points.shape[1]
+    if say_so and stored < training.points:
+        say(f"{name} has {stored} points a shape: all are taken, {training.points} were asked for")
+    return min(training.points, stored)
+
+
+def on_the_gpu_if_it_fits(
+    rest: Clouds | Images, validation: Clouds | Images, training: Training
+) -> list[Clouds | Images | Resident]:
     """Both parts as they are, or on the one GPU that trains where a quarter of its free memory holds them."""
     device = best_device()
     if device.type != "cuda" or 1 not in (training.devices, torch.cuda.device_count()):
         return [rest, validation]
-    size = sum(math.prod(part.points.shape) * part.points.dtype.itemsize for part in (rest, validation))
+    size = sum(math.prod(part.stored.shape) * part.stored.dtype.itemsize for part in (rest, validation))
     fits = 4 * size < torch.cuda.mem_get_info(device)[0]
     return [Resident(part, device) if fits else part for part in (rest, validation)]
 
 
-def learn_from(train: Clouds) -> tuple[Clouds, Clouds]:
-    """What a training learns from, and the validation part carved from it: the same in every run."""
-    return carve(train, VALIDATION_SHARE, VALIDATION_SEED)
+def learn_from(splits: Splits) -> tuple[Clouds | Images, Clouds | Images]:
+    """What a training learns from, and the validation part: the dataset's own, or one that is carved, the same in every run."""
+    if splits.validation is not None:
+        return splits.train, splits.validation
+    return carve(splits.train, VALIDATION_SHARE, VALIDATION_SEED)
 
 
 def decodes(settings: Settings) -> bool:

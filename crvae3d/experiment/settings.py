@@ -10,10 +10,12 @@ from pathlib import Path
 
 import torch
 
-from crvae3d.datasets.load import DATASETS
+from crvae3d.datasets.load import KNOWN, is_images, load
 from crvae3d.errors import InputError, unknown
-from crvae3d.experiment.pretrained import SETTINGS, point_model
-from crvae3d.experiment.tables import Objective, model_settings, preset_of
+from crvae3d.experiment.image_tables import IMAGE_FORMS, image_objective, image_preset
+from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, modality_of, sized
+from crvae3d.experiment.pretrained import SETTINGS, model_of
+from crvae3d.experiment.tables import Objective
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
 
@@ -30,28 +32,40 @@ class Settings:
 
     data: str
     root: str | None = None
-    model: PointModel = PointModel()
+    model: Model = PointModel()
     objective: Objective = Objective()
     training: Training = Training()
 
+    def __post_init__(self) -> None:
+        modality = modality_of(self.model)
+        if self.objective.transform not in modality.transforms:
+            unknown(f"transform of {modality.name}", self.objective.transform, modality.transforms)
+
     @classmethod
     def of(
-        cls, data: str, root: str | None = None, model: str = "folding", preset: str = "small", **options: object
+        cls, data: str, root: str | None = None, model: str | None = None, preset: str | None = None, **options: object
     ) -> "Settings":
         """Settings by names, as on the command line.
 
         Args:
             data: name, folder or archive.
             root: where named datasets lie.
-            model: a name in `tables.MODELS`.
-            preset: a name in `tables.PRESETS`.
-            options: fields of `PointModel`, `Objective` and `Training` that are to differ.
+            model: a name in `tables.MODELS`, or of images in `IMAGE_MODELS`; None for the first there.
+            preset: a name of the model's presets; None for `small`.
+            options: fields of the model, `Objective` and `Training` that are to differ.
 
         Raises:
             InputError: a name is unknown, or a value impossible.
         """
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        model_part, training = model_settings(model, preset), preset_of(preset)[1]
+        images = is_images(data)
+        modality = IMAGES if images else CLOUDS
+        model = next(iter(modality.models)) if model is None else model
+        if model not in modality.models and model in CLOUDS.models | IMAGES.models:
+            unknown(f"model of {modality.name}", model, modality.models)
+        form = _form_of(data, root) if images else {}
+        preset = preset or (image_preset(model, form["height"]) if images else "small")
+        model_part, training = sized(model, preset)
         names = [{field.name for field in fields(part)} for part in (model_part, Objective, training)]
         for name in options:
             if not any(name in known for known in names):
@@ -59,11 +73,13 @@ class Settings:
         of_model, of_objective, of_training = (
             {name: options[name] for name in options if name in known} for known in names
         )
-        if data not in DATASETS and (Path(data).exists() or len(Path(data).parts) > 1 or Path(data).suffix):
+        if images:
+            of_objective = image_objective(model, of_objective.get("objective", "elbo")) | of_objective
+        if data not in KNOWN and (Path(data).exists() or len(Path(data).parts) > 1 or Path(data).suffix):
             data = str(Path(data).expanduser().resolve())  # so that the run can be evaluated from any folder
         root = None if root is None else str(Path(root).expanduser().resolve())
         objective = Objective(**of_objective)  # not replaced: its weight depends on its divergence
-        return cls(data, root, replace(model_part, **of_model), objective, replace(training, **of_training))
+        return cls(data, root, replace(model_part, **(form | of_model)), objective, replace(training, **of_training))
 
     @classmethod
     def read(cls, folder: Path) -> "Settings":
@@ -78,7 +94,7 @@ class Settings:
             )
         try:
             found = json.loads((folder / SETTINGS).read_text())
-            model, objective = point_model(found["model"]), Objective(**found["objective"])
+            model, objective = model_of(found["model"]), Objective(**found["objective"])
             return cls(found["data"], found["root"], model, objective, Training(**found["training"]))
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{folder / SETTINGS} is not the settings of a run ({error}); train it anew") from None
@@ -89,6 +105,14 @@ class Settings:
         (folder / SETTINGS).write_text(
             json.dumps(asdict(self) | {"made_by": {"source": source} | provenance()}, indent=2) + "\n"
         )
+
+
+def _form_of(data: str, root: str | None) -> dict[str, object]:
+    """What the images of a dataset are like, as settings of their model."""
+    if data in IMAGE_FORMS:
+        return IMAGE_FORMS[data]
+    channels, height, width = load(data, root).train.pixels.shape[1:]
+    return {"channels": channels, "height": height, "width": width, "likelihood": "logistic"}
 
 
 def provenance() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The registries: literal tables. Adding a model, a transformation or an objective is adding a line."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.divergences import PAIR_PRIORS
@@ -9,6 +9,7 @@ from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
 from crvae3d.core.objectives import Objective as Bound
 from crvae3d.core.schedules import WarmUp
 from crvae3d.errors import InputError, unknown
+from crvae3d.experiment.image_tables import IMAGE_TRANSFORMS
 from crvae3d.points import augment
 from crvae3d.points.augment import CloudTransform
 from crvae3d.points.models import PointModel
@@ -70,7 +71,7 @@ WEIGHTS = {
 }
 """The weight of each divergence where none is given."""
 
-PAPER = {"divergence": "kl", "transform": "scale", "target": "view"}
+PAPER = {"divergence": "kl", "target": "view"}
 """The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself. beta stays; 1 is their ELBO.
 It is the default."""
 
@@ -89,11 +90,12 @@ class Objective:
         consistency: lambda, the weight of what `divergence` names; None for the one in `WEIGHTS`, 0 is the plain model.
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
         views: views of each shape; None for one where there is a consistency weight, else none.
-        transform: family of views, a name in `TRANSFORMS`.
+        transform: family of views, a name in `TRANSFORMS` or `IMAGE_TRANSFORMS`.
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
         stop_gradient: hold the original's posterior still in the divergence.
         target: what a view reconstructs: view (the paper's) or original.
         warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
+        balance: meanwhile balance the rate between the groups of a hierarchical code.
     """
 
     objective: str = "elbo"
@@ -106,10 +108,11 @@ class Objective:
     stop_gradient: bool = False
     target: str = "view"
     warm_up: float = 0.0
+    balance: bool = False
 
     def __post_init__(self) -> None:
-        if self.transform not in TRANSFORMS:
-            unknown("transform", self.transform, TRANSFORMS)
+        if self.transform not in TRANSFORMS | IMAGE_TRANSFORMS:
+            unknown("transform", self.transform, TRANSFORMS | IMAGE_TRANSFORMS)
         if self.objective not in OBJECTIVES:
             unknown("objective", self.objective, OBJECTIVES)
         if self.divergence not in WEIGHTS:
@@ -132,15 +135,15 @@ class Objective:
         for name in ("beta", "consistency"):
             if not (getattr(self, name) or 0) >= 0:
                 raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
-        self.build(points=2)  # refuses what does not go together, before any data is read
+        self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read
 
-    def build(self, points: int) -> Consistent:
-        """The objective for a training on `points` points a shape."""
+    def build(self, view: Callable[..., object]) -> Consistent:
+        """The objective, with t(x) called as `view(x, generator=generator)`."""
         views = int(self.consistency > 0) if self.views is None else self.views
         return Consistent(
             self._bound(),
             self._scheduled(self.consistency * (self._beta if self.divergence in PAIR_PRIORS else 1)),
-            TRANSFORMS[self.transform](points) if views else None,
+            view if views else None,
             views,
             self.divergence,
             self.stop_gradient,
@@ -155,22 +158,8 @@ class Objective:
         if self.objective == "iwae":
             return IWAE(5 if self.samples is None else self.samples)
         if self.objective == "elbo":
-            return ELBO(self._scheduled(self._beta))
+            return ELBO(self._scheduled(self._beta), self.balance)
         return Autoencoder() if self.objective == "autoencoder" else EncoderOnly()
 
     def _scheduled(self, weight: float) -> float | WarmUp:
         return WarmUp(weight, self.warm_up) if self.warm_up and weight else weight
-
-
-def model_settings(model: str, preset: str) -> PointModel:
-    """The settings of a model by its name, at a preset's size."""
-    if model not in MODELS:
-        unknown("model", model, MODELS)
-    return replace(MODELS[model], **preset_of(preset)[0])
-
-
-def preset_of(preset: str) -> tuple[dict[str, object], Training]:
-    """A preset by its name: sizes of the model, and training settings."""
-    if preset not in PRESETS:
-        unknown("preset", preset, PRESETS)
-    return PRESETS[preset]

@@ -37,7 +37,8 @@ class Fitted(lightning.LightningModule):
 
     def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
         terms = self._terms(batch, "train", self.global_step, self.global_step / self.steps)
-        return terms.loss
+        weight = self.training_settings.penalty
+        return terms.loss + weight * self.model.penalty() if weight else terms.loss
 
     def validation_step(self, batch: Tensor, batch_index: int) -> None:
         self._terms(batch, "val", batch_index, 1.0)

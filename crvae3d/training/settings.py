@@ -21,6 +21,7 @@ class Training:
         precision: a name in `PRECISIONS`; `bf16-mixed` is fast on processors with AVX-512 BF16.
         seed: of the weights, the order of the shapes, the subsets, the views and the posterior's samples.
         devices: how many devices to train on; 0 for all that Lightning finds.
+        penalty: weight of what a model asks for its own weights, such as the spectral norms of an NVAE; others ask nothing.
         patience: that many non-finite steps in a row stop the training.
     """
 
@@ -34,6 +35,7 @@ class Training:
     seed: int = 0
     devices: int = 1
     patience: int = 20
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "points", "learning_rate", "clip", "patience"):
@@ -41,7 +43,8 @@ class Training:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
         if self.points < 2:
             raise InputError(f"points must be at least 2, got {self.points}: a view is half of them")
-        if self.seed < 0 or self.devices < 0:
-            raise InputError(f"seed and devices must be nought or more, got {self.seed} and {self.devices}")
+        if min(self.seed, self.devices, self.penalty) < 0:
+            told = f"{self.seed}, {self.devices} and {self.penalty}"
+            raise InputError(f"seed, devices and penalty must be nought or more, got {told}")
         if self.precision not in PRECISIONS:
             unknown("precision", self.precision, PRECISIONS)

@@ -9,8 +9,8 @@ from crvae3d.errors import unknown
 from crvae3d.evaluation.estimates import Estimate
 from crvae3d.viewers.explained import explain
 
-TRADEOFF = ("svm_accuracy", "chamfer")
-"""The figures that are drawn against the weight of a sweep."""
+PRICES = ("chamfer", "nll_1000", "mean_squared_error")
+"""What accuracy may cost: the first that was measured is drawn beside it against the weight of a sweep."""
 
 Verdict = Literal["better", "worse", "differs", ""]
 
@@ -155,6 +155,12 @@ class Comparison:
         for row in self.rows:
             found.setdefault(row.group, []).append(row)
         return found
+
+    @property
+    def tradeoff(self) -> tuple[str, ...]:
+        """The figures that are drawn against the weight of the sweep."""
+        known = {name for row in self.rows for name, one in row.figures.items() if one is not None}
+        return "svm_accuracy", next((name for name in PRICES if name in known), PRICES[0])
 
     @property
     def families(self) -> list[str]:

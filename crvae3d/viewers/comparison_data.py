@@ -3,7 +3,7 @@
 from itertools import zip_longest
 
 from crvae3d.evaluation.estimates import Estimate
-from crvae3d.viewers.compared import TRADEOFF, Comparison, Row, printed
+from crvae3d.viewers.compared import Comparison, Row, printed
 from crvae3d.viewers.explained import about, explain
 from crvae3d.viewers.markup import number
 
@@ -102,7 +102,7 @@ def _sweep(comparison: Comparison) -> dict | None:
     rows = [comparison.row(name) for name in sweep.rows]
     plots = [
         {"title": meaning.title, "unit": meaning.unit, "points": [_point(row.figures.get(name), name) for row in rows]}
-        for name, meaning in ((name, explain(name)) for name in TRADEOFF)
+        for name, meaning in ((name, explain(name)) for name in comparison.tradeoff)
     ]
     plots = [plot for plot in plots if any(plot["points"])]
     labels = [f"{weight:g}" for weight in sweep.weights]

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from crvae3d.evaluation.estimates import Estimate
-from crvae3d.viewers.compared import TRADEOFF, Comparison, Sweep
+from crvae3d.viewers.compared import Comparison, Sweep
 from crvae3d.viewers.explained import explain
 from crvae3d.viewers.figures import INK, LONGEST, MODEL_COLOURS, blank, plain, save, titled
 
 
 def tradeoff_figure(comparison: Comparison, path: Path | str) -> Path:
-    """Accuracy and chamfer distance against the weight of the sweep, with 95 % confidence intervals; 0 stands on the left.
+    """Accuracy and what it costs against the weight of the sweep, with 95 % confidence intervals; 0 stands on the left.
 
     Args:
         comparison: with a sweep.
@@ -26,9 +26,9 @@ def tradeoff_figure(comparison: Comparison, path: Path | str) -> Path:
     """
     if comparison.sweep is None:
         raise ValueError("a trade-off is drawn along a sweep, and the comparison has none")
-    sweep, figure = comparison.sweep, blank(4.6 * len(TRADEOFF), 3.6)
-    for place, name in enumerate(TRADEOFF):
-        axes, meaning = figure.add_subplot(1, len(TRADEOFF), place + 1), explain(name)
+    sweep, figure = comparison.sweep, blank(4.6 * len(comparison.tradeoff), 3.6)
+    for place, name in enumerate(comparison.tradeoff):
+        axes, meaning = figure.add_subplot(1, len(comparison.tradeoff), place + 1), explain(name)
         estimates = [comparison.row(row).figures.get(name) for row in sweep.rows]
         _draw_sweep(axes, sweep, _scaled(estimates, meaning.factor), MODEL_COLOURS[place])
         titled(axes, meaning.title, "weight", meaning.unit)

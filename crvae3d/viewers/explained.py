@@ -81,6 +81,7 @@ FIGURES: dict[str, Explanation] = {
     "occupancy_accuracy": _accuracy(
         "Occupancy histogram", "The linear SVM on the principal components of an occupancy grid: no network at all."
     ),
+    "pixels_accuracy": _accuracy("Pixels", "The linear SVM on the pixels themselves: no network at all."),
     "svm_literature": _accuracy(
         "Linear SVM as in the literature, codes",
         "The linear classifier as most papers fit it: C = 1, features as they come, nothing chosen.",
@@ -144,6 +145,14 @@ FIGURES: dict[str, Explanation] = {
         factor=1e3,
         digits=2,
     ),
+    "mean_squared_error": Explanation(
+        "Squared error",
+        "10⁻³",
+        "From an image to its reconstruction: squared, a mean over pixels and channels, intensities from 0 to 1.",
+        better="lower",
+        factor=1e3,
+        digits=2,
+    ),
     "consistency_gap": Explanation(
         "Consistency gap",
         "nats",
@@ -183,6 +192,23 @@ FIGURES: dict[str, Explanation] = {
         )
         for count in (10, 100, 1000)
     },
+    **{
+        f"nll_{count}": Explanation(
+            f"Negative log-likelihood, {count:,} samples",
+            "nats an image",
+            f"−log p(x) of test images by importance sampling with {count:,} samples of the posterior: an upper bound on average.",
+            better="lower",
+            digits=2,
+        )
+        for count in (10, 100, 1000, 5000)
+    },
+    "bits_per_dimension": Explanation(
+        "Bits a dimension",
+        "bits",
+        "The negative log-likelihood of most samples over the numbers of an image, in bits.",
+        better="lower",
+        digits=3,
+    ),
     "effective_samples": Explanation(
         "Effective samples",
         "",

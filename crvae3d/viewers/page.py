@@ -9,7 +9,7 @@ import numpy as np
 
 from crvae3d.viewers.explained import CURVES, FIGURES, Explanation, explain
 from crvae3d.viewers.markup import bullets, document, fill, folded, number, paragraphs, write
-from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
+from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Picture, Report
 
 MISSING = -32768
 """Stands for a coordinate that is not finite; the page's script knows it too."""
@@ -41,9 +41,16 @@ def page(report: Report) -> str:
         "summary": paragraphs(report.summary),
         "table": _table(report),
         "notes": bullets("notes", report.notes),
+        "pictures": "".join(map(_picture, report.pictures)),
         "settings": folded("Settings", report.settings),
     }
     return document(report.title, fill("page.html", parts), _data(report), ("page.css",), _SCRIPTS)
+
+
+def _picture(picture: Picture) -> str:
+    packed = base64.b64encode(picture.png).decode("ascii")
+    image = f'<img class="picture" alt="{escape(picture.text)}" src="data:image/png;base64,{packed}">'
+    return f"<section><h2>{escape(picture.title)}</h2><p>{escape(picture.text)}</p>{image}</section>"
 
 
 def _table(report: Report) -> str:

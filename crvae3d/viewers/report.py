@@ -69,6 +69,21 @@ class Gallery:
 
 
 @dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture with words.
+
+    Attributes:
+        title: a heading.
+        text: what its rows are, plain text.
+        png: the file's bytes.
+    """
+
+    title: str
+    text: str
+    png: bytes
+
+
+@dataclass(frozen=True, eq=False)
 class Report:
     """Everything on one page.
 
@@ -78,6 +93,7 @@ class Report:
         models: one to about six, each with a name of its own.
         controls: figures by control, such as "untrained encoder": columns of the table beside the models.
         gallery: the test shapes that can be turned, or None.
+        pictures: shown below the table: what stands in the gallery's place for images.
         alarms: what must be read before any figure, such as "the posterior has collapsed"; shown on top.
         notes: what a careful reader wants to know; shown under the table.
         settings: what ran, shown folded at the end.
@@ -88,6 +104,7 @@ class Report:
     models: Sequence[ModelReport]
     controls: Mapping[str, Figures] = field(default_factory=dict)
     gallery: Gallery | None = None
+    pictures: Sequence[Picture] = ()
     alarms: Sequence[str] = ()
     notes: Sequence[str] = ()
     settings: Mapping[str, object] = field(default_factory=dict)

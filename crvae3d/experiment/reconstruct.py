@@ -1,0 +1,133 @@
+"""Reconstructions of any shapes or images by a trained model."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crvae3d.datasets.splits import Splits, write_failures
+from crvae3d.errors import InputError
+from crvae3d.evaluation.reconstruction import mean_squared_error
+from crvae3d.experiment.embed import load_for
+from crvae3d.experiment.modalities import IMAGES, modality_of
+from crvae3d.experiment.pretrained import VAE, best_device
+from crvae3d.points.chamfer import chamfer_distance
+from crvae3d.viewers.figures import clouds_figure
+from crvae3d.viewers.pictures import write_picture
+
+SHOWN = 12
+AT_ONCE = 64
+
+Made = tuple[str, np.ndarray, np.ndarray, object, float]
+"""A name, the original, its reconstruction, what is written of it, and their distance."""
+
+
+def reconstruct(
+    run: str | Path | VAE,
+    data: str | Path,
+    output: str | Path,
+    points: int | None = None,
+    progress: bool = True,
+    **loading: object,
+) -> list[Path]:
+    """Encode and decode; write each result, and a picture of the first ones beside their originals.
+
+    Args:
+        run: a run folder, or a model.
+        data: what to reconstruct, as for `crvae3d.load`.
+        output: a folder, for `reconstructions.png` and of shapes `<id>.ply` in their own units and `chamfer.csv`, of images
+            `<id>.png` and `mean_squared_error.csv`.
+        points: how many to decode a shape; None for as many as in the training. Images have none.
+        progress: whether to show it.
+        loading: further arguments of `crvae3d.load`.
+
+    Returns:
+        The files of the single results.
+    """
+    model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
+    modality = modality_of(model.settings)
+    if points is not None and modality is IMAGES:
+        raise InputError(f"images have no points, and {points} were asked for: leave them out")
+    splits = load_for(model, data, progress=progress, **loading)
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    made, write, suffix = (
+        (_images(model, splits), _write_image, "png")
+        if modality is IMAGES
+        else (_clouds(model, splits, points), _write_cloud, "ply")
+    )
+    files, rows, shown, taken = [], [], [], set()
+    for name, original, decoded, written, distance in made:
+        files.append(output / f"{_file_name(name, taken)}.{suffix}")
+        write(files[-1], written)
+        rows.append((name, distance))
+        if len(shown) < SHOWN:
+            shown.append((name, original, decoded))
+    with (output / f"{modality.distance}.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", modality.distance), *rows])
+    _picture(output / "reconstructions.png", shown)
+    write_failures(output / "failures.csv", splits.failures)
+    return files
+
+
+def _picture(path: Path, shown: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
+    """Originals and their reconstructions: clouds side by side, images one above the other."""
+    names, originals, decoded = zip(*shown, strict=True)
+    if originals[0].ndim == 2:
+        clouds_figure(list(zip(originals, decoded, strict=True)), names, path)
+    else:
+        write_picture(path, {"originals": np.stack(originals), "reconstructions": np.stack(decoded)})
+
+
+@torch.inference_mode()
+def _clouds(model: VAE, splits: Splits, points: int | None) -> Iterator[Made]:
+    """What is written of a cloud is its reconstruction in its own units."""
+    device = next(model.parameters()).device
+    for clouds in splits.parts.values():
+        for start in range(0, len(clouds), AT_ONCE):
+            rows = range(start, min(start + AT_ONCE, len(clouds)))
+            batch = clouds.coordinates(list(rows)).to(device)
+            decoded = model.decoder.decode(model.embed(batch), points)
+            found = batch.cpu().numpy(), decoded.cpu().numpy(), chamfer_distance(batch, decoded).tolist()
+            for row, original, made, distance in zip(rows, *found, strict=True):
+                yield str(clouds.ids[row]), original, made, clouds.own_units(made, row), distance
+
+
+@torch.inference_mode()
+def _images(model: VAE, splits: Splits) -> Iterator[Made]:
+    """What is written of an image is its reconstruction."""
+    device = next(model.parameters()).device
+    for part in splits.parts.values():
+        images = modality_of(model.settings).judged(part, model.settings, None)
+        for start in range(0, len(images), AT_ONCE):
+            rows = range(start, min(start + AT_ONCE, len(images)))
+            batch = images.intensities(list(rows)).to(device)
+            decoded = model.reconstruct(batch).float()
+            found = batch.cpu().numpy(), decoded.cpu().numpy(), mean_squared_error(batch, decoded).tolist()
+            for row, original, made, distance in zip(rows, *found, strict=True):
+                yield str(images.ids[row]), original, made, made, distance
+
+
+def _write_cloud(path: Path, points: np.ndarray) -> None:
+    import trimesh
+
+    trimesh.PointCloud(points).export(path)
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    from PIL import Image
+
+    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(path)
+
+
+def _file_name(name: str, taken: set[str]) -> str:
+    """A file name of its own for each shape, whatever its id."""
+    stem = re.sub(r"[^\w.-]+", "_", name)
+    tries = (stem, *(f"{stem}_{count}" for count in range(2, len(taken) + 3)))
+    found = next(candidate for candidate in tries if candidate not in taken)
+    taken.add(found)
+    return found
