@@ -4,9 +4,8 @@ Below the data folder, in `celeba/`, in `CelebA/` or in the folder itself (or th
 the folder or zip `img_align_celeba` and the official `list_eval_partition.txt`. It cannot be fetched without asking its
 authors' page, so that nothing is fetched here.
 
-The middle 148 x 148 of 178 x 218 pixels are scaled to 64 x 64, as is usual for VAEs. The size of the crop is that of
-Larsen, Sonderby, Larochelle and Winther (Autoencoding beyond pixels using a learned similarity metric, 2016), who take it
-five pixels lower; a number belongs to the crop that it was measured on.
+The middle 148 x 148 of 178 x 218 pixels are scaled to 64 x 64. Others take the crop some pixels lower, or larger: a number
+belongs to the crop that it was measured on.
 """
 
 from collections.abc import Iterator
