@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """DATA, the grid and where it goes."""
     add = parser.add_argument
     add("dataset", metavar="DATA", help="a name, a folder or an .npz archive; with labels")
-    add("--grid", default="quick", metavar="GRID", help="quick, paper3d, paper-images, or a TOML file (default: quick)")
+    add(
+        "--grid",
+        default="quick",
+        metavar="GRID",
+        help="quick, paper3d, paper-images, nvae, or a TOML file (default: quick)",
+    )
     add("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1 (default: 3)")
     add("-o", "--out", type=Path, default=Path("comparison"), metavar="DIR", help="default: comparison")
     add("--split", choices=("test", "validation"), default="test", help="which part is judged (default: test)")

@@ -163,7 +163,20 @@ PAPER_IMAGES = Grid(
     judging=Judging(likelihood_shapes=500),
 )
 
-GRIDS = {"paper3d": PAPER3D, "paper-images": PAPER_IMAGES, "quick": QUICK}
+HIERARCHY = Grid(
+    title="CR-NVAE on images: the hierarchy as itself, with views, and with the regulariser, beside flat VAEs",
+    shared={**PAPER, "transform": "affine"},
+    cells=(
+        *_three("NVAE", "hierarchy", model="nvae"),
+        *_three("VAE", "flat", model="mlp"),
+        Cell("pixels", "controls", control="pixels"),
+    ),
+    reference="NVAE+Aug",
+    chosen=("CR-NVAE",),
+    judging=Judging(likelihood_shapes=200),
+)
+
+GRIDS = {"paper3d": PAPER3D, "paper-images": PAPER_IMAGES, "nvae": HIERARCHY, "quick": QUICK}
 
 
 def read_grid(name: str | Path) -> Grid:

@@ -53,19 +53,21 @@ def write_report(
     first = next(iter(figures.values()))
     decoding = {run.name: models[run.name] for run in runs if decodes(Settings.read(run))}
     images = isinstance(test, Images)
+    noun = "image" if images else "shape"
     reports = [_model_report(run, models[run.name], figures[run.name], test, seed) for run in runs]
     report = Report(
         title="crvae3d: " + ", ".join(models),
         summary=(
             f"Frozen codes of {test.describe()} ({first['split']}), "
-            f"and {first['n_train']:,} {'images' if images else 'shapes'} to fit classifiers on. "
+            f"and {first['n_train']:,} {noun}s to fit classifiers on. "
             "The untrained encoder is the control to beat."
         ),
+        noun=noun,
         models=reports,
         controls=_controls(figures),
         gallery=None if images else _gallery(decoding, test, seed),
         pictures=pictures(decoding, test, seed) if images else (),
-        alarms=[f"{name}: {alarm}" for name, one in figures.items() for alarm in one["alarms"]],
+        alarms=[f"{name}: {alarm.replace('shape', noun)}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
             *([] if images else [_held(test)]),
             "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training shapes.",

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def page(report: Report) -> str:
         "alarms": bullets("alarms", report.alarms),
         "summary": paragraphs(report.summary),
         "table": _table(report),
-        "notes": bullets("notes", report.notes),
+        "notes": bullets("notes", [_of(report, note) for note in report.notes]),
         "pictures": "".join(map(_picture, report.pictures)),
         "settings": folded("Settings", report.settings),
     }
@@ -65,9 +66,22 @@ def _table(report: Report) -> str:
     controls = "".join(
         f'<th scope="col" class="control">{escape(name)}<small>control</small></th>' for name in report.controls
     )
-    body = "".join(_row(explain(name), [column.get(name) for column in columns], len(report.models)) for name in rows)
-    head = f'<thead><tr><th class="what"><span>Test shapes</span></th>{models}{controls}</tr></thead>'
+    told = {name: _meaning(report, name) for name in rows}
+    body = "".join(_row(told[name], [column.get(name) for column in columns], len(report.models)) for name in rows)
+    head = f'<thead><tr><th class="what"><span>{_of(report, "Test shapes")}</span></th>{models}{controls}</tr></thead>'
     return f'<table class="models" style="--columns: {len(columns)}">{head}<tbody>{body}</tbody></table>'
+
+
+def _meaning(report: Report, name: str) -> Explanation:
+    """What a figure means, in the words of the report's kind of data."""
+    known = explain(name)
+    words = {part: _of(report, getattr(known, part)) for part in ("title", "unit", "text")}
+    return replace(known, **words)
+
+
+def _of(report: Report, text: str) -> str:
+    """A text about shapes, told of what the report is about."""
+    return text.replace("shape", report.noun)
 
 
 def _row(meaning: Explanation, values: list[float | None], models: int) -> str:

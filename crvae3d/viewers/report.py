@@ -90,6 +90,7 @@ class Report:
     Attributes:
         title: the page's heading.
         summary: plain text; a blank line starts a paragraph.
+        noun: what the texts call one of the things that are judged.
         models: one to about six, each with a name of its own.
         controls: figures by control, such as "untrained encoder": columns of the table beside the models.
         gallery: the test shapes that can be turned, or None.
@@ -105,6 +106,7 @@ class Report:
     controls: Mapping[str, Figures] = field(default_factory=dict)
     gallery: Gallery | None = None
     pictures: Sequence[Picture] = ()
+    noun: str = "shape"
     alarms: Sequence[str] = ()
     notes: Sequence[str] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
