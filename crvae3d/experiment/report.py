@@ -1,5 +1,6 @@
 """The page of a comparison: what the viewers need, gathered from runs and figures."""
 
+import copy
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from crvae3d.evaluation.reconstruction import reconstruct, reconstruction_error
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import decodes
 from crvae3d.experiment.settings import Settings
-from crvae3d.images.sampling import sample
+from crvae3d.images.sampling import readjust_statistics, sample
 from crvae3d.viewers.page import write_page
 from crvae3d.viewers.pictures import picture_rows
 from crvae3d.viewers.projection import choose, project
@@ -23,6 +24,7 @@ from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Picture, Repor
 GALLERY = 400
 GALLERY_POINTS = 512
 PICTURES = 16
+READJUSTED = 10
 CONTROLS = {
     "untrained encoder": {
         "svm_accuracy": "untrained_accuracy",
@@ -160,7 +162,7 @@ def pictures(models: Mapping[str, VAE], test: Images, seed: int = 0) -> list[Pic
     """Test images above what models make of them, and what models draw from their priors."""
     part = test.select(_turns(test, seed)[:PICTURES])
     made = {name: reconstruct(model, part, progress=False).numpy() for name, model in models.items()}
-    drawn = {name: sample(model, PICTURES, seed=seed).cpu().numpy() for name, model in models.items()}
+    drawn = {name: _samples(model, seed) for name, model in models.items()}
     rows = {"test images": part.intensities().numpy(), **made}
     from_above = "From above: {}."
     return [
@@ -169,6 +171,13 @@ def pictures(models: Mapping[str, VAE], test: Images, seed: int = 0) -> list[Pic
             "Samples", from_above.format(", ".join(drawn)) + " Means of p(x|z), z from the prior.", picture_rows(drawn)
         ),
     ]
+
+
+def _samples(model: VAE, seed: int) -> np.ndarray:
+    """Images of a model's prior, (PICTURES, C, H, W); batch norms on the way see what they saw of such samples."""
+    own = copy.deepcopy(model)
+    readjust_statistics(own, batches=READJUSTED, seed=seed + PICTURES)
+    return sample(own, PICTURES, seed=seed).cpu().numpy()
 
 
 def _settled(run: Path) -> dict[str, object]:

@@ -42,7 +42,7 @@ def readjust_statistics(
     No weight changes, but the bound of an image does, whose path uses the same norms: measure it first, or on a copy.
 
     Args:
-        model: as `build_nvae` returns it; its mode is what it was afterwards.
+        model: its mode is what it was afterwards; one without batch norms stays as it is.
         batches: how many batches are averaged.
         count: samples a batch.
         temperature: nought or more.
@@ -54,6 +54,8 @@ def readjust_statistics(
     if batches < 1 or count < 1:
         raise InputError(f"statistics need at least 1 batch of 1 sample, got {batches} of {count}; the paper takes 500")
     norms = [module for module in model.decoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
     momenta = [norm.momentum for norm in norms]
     with _mode(model, training=True), torch.no_grad():
         for norm in norms:
