@@ -29,7 +29,7 @@ TARGETS = ("view", "original")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
-    "objective samples beta consistency views transform divergence target warm_up stop_gradient "
+    "ladder objective samples beta consistency views transform divergence target warm_up stop_gradient "
     "epochs batch_size points learning_rate precision devices seed"
 ).split()
 
@@ -68,6 +68,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--paper", action="store_true", help="KL, and a view rebuilds itself: the default (beta: see --beta)"
     )
     form.add_argument("--invariant", action="store_true", help="NT-Xent on rotated views, which rebuild the original")
+    group.add_argument("--ladder", metavar="TEXT", help="scales of an nvae from coarse to fine: '4x4:5 8x8:10'")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
     group.add_argument(
