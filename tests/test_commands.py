@@ -22,6 +22,7 @@ from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import image_tables, tables
 from crvae3d.experiment.modalities import CLOUDS
+from crvae3d.images.likelihoods import LIKELIHOODS
 from crvae3d.training.settings import PRECISIONS
 
 
@@ -298,6 +299,7 @@ def test_the_options_of_the_command_line_are_those_of_the_tables():
     assert train_command.TRANSFORMS == (*tables.TRANSFORMS, *image_tables.IMAGE_TRANSFORMS)
     assert train_command.DIVERGENCES == tuple(DIVERGENCES)
     assert train_command.TARGETS == TARGETS
+    assert train_command.LIKELIHOODS[:3] == tuple(LIKELIHOODS)
     assert train_command.PRECISIONS == PRECISIONS
     settings = crvae3d.Settings.of("digits", model="nvae", views=2)
     for name in train_command.OPTIONS:

@@ -75,7 +75,7 @@ def results(out) -> dict:
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_cell_of_the_named_grids_can_be_built(name):
-    grid, data = GRIDS[name], "mnist" if name in ("paper-images", "nvae") else "modelnet10"
+    grid, data = GRIDS[name], "mnist" if name in ("paper-images", "nvae", "quick-images") else "modelnet10"
     for cell in grid.cells:
         settings = Settings.of(data, **(grid.shared | cell.options))
         assert settings.objective.build(lambda x, generator: x) is not None

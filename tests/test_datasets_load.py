@@ -5,8 +5,9 @@ import pytest
 import trimesh
 
 from crvae3d.datasets.check import check
-from crvae3d.datasets.load import DATASETS, data_folder, load
+from crvae3d.datasets.load import DATASETS, load
 from crvae3d.datasets.pack import pack
+from crvae3d.datasets.store import data_folder
 from crvae3d.errors import InputError
 
 QUIET = {"points": 128, "progress": False, "download": False}
@@ -139,7 +140,7 @@ def test_check_counts_failures_and_twins(folder):
     assert set(group.ids) == {"box_0", "ball_9", "box_9"} and group.contradict and group.leak
     text = str(report)
     assert "box/test/box_8.ply: the file is empty" in text and "ball_9 (train) = box_0 (train) = box_9 (test)" in text
-    assert "1 groups of identical shapes, 1 under several labels, 1 in both train and test" in text
+    assert "1 groups of identical shapes, 1 under several labels, 1 in several parts" in text
 
 
 def test_check_of_an_archive_without_labels(tmp_path):

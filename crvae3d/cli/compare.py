@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid",
         default="quick",
         metavar="GRID",
-        help="quick, paper3d, paper-images, nvae, or a TOML file (default: quick)",
+        help="quick, paper3d, quick-images, paper-images, nvae, or a TOML file (default: quick)",
     )
     add("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1 (default: 3)")
     add("-o", "--out", type=Path, default=Path("comparison"), metavar="DIR", help="default: comparison")

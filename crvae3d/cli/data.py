@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from crvae3d.datasets.load import DATASETS, IMAGE_DATASETS, data_folder
+    from crvae3d.datasets.load import DATASETS, IMAGE_DATASETS
+    from crvae3d.datasets.store import data_folder
 
     print("named datasets of shapes:", ", ".join(DATASETS))
     print("named datasets of images:", ", ".join(IMAGE_DATASETS))

@@ -1,9 +1,10 @@
-"""Codes of shapes: posterior means, ready for an index, a classifier or a plot.
+"""Codes of shapes or images: posterior means, ready for an index, a classifier or a plot.
 
 examples:
   crvae3d embed runs/cr my_meshes -o codes.npz        a folder of meshes or clouds, sub-folders are labels
   crvae3d embed runs/cr chair.obj -o codes.npz        one shape
   crvae3d embed runs/cr modelnet10 -o codes.parquet   a named dataset
+  crvae3d embed runs/nvae my_pictures -o codes.npz    pictures, by a model of images
 
 The file holds codes, deviations and ids, and labels where there are any; failures.csv beside it names what was not read.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, INPUT and where the codes go."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder")
-    parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud or named dataset")
+    parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud, picture or named dataset")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="codes.npz or codes.parquet")
     parser.add_argument("--data", metavar="PATH", help="where named datasets lie")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -28,4 +29,4 @@ def run(arguments: argparse.Namespace) -> None:
     table = embed(
         arguments.run_folder, arguments.input, arguments.output, root=arguments.data, progress=not arguments.quiet
     )
-    print(f"{arguments.output}: {len(table['ids'])} shapes, codes of {table['codes'].shape[1]} numbers")
+    print(f"{arguments.output}: {len(table['ids'])} codes of {table['codes'].shape[1]} numbers")

@@ -1,4 +1,4 @@
-"""Encode and decode shapes: a cloud of each in its own units, and a picture.
+"""Encode and decode shapes or images: a cloud of each in its own units, or an image, and a picture of the first.
 
 examples:
   crvae3d reconstruct runs/cr my_meshes -o out                a folder of meshes or clouds
@@ -12,8 +12,8 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, INPUT and where the clouds go."""
     parser.add_argument("run_folder", metavar="RUN", help="run folder")
-    parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud or named dataset")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the clouds")
+    parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud, picture or named dataset")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--points", type=int, metavar="N", help="points to decode a shape (default: as trained)")
     parser.add_argument("--data", metavar="PATH", help="where named datasets lie")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -31,4 +31,5 @@ def run(arguments: argparse.Namespace) -> None:
         root=arguments.data,
         progress=not arguments.quiet,
     )
-    print(f"{arguments.output}: {len(files)} clouds (.ply), reconstructions.png, chamfer.csv")
+    kind, table = ("images", "mean_squared_error.csv") if files[0].suffix == ".png" else ("clouds", "chamfer.csv")
+    print(f"{arguments.output}: {len(files)} {kind} ({files[0].suffix}), reconstructions.png, {table}")

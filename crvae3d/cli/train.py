@@ -25,11 +25,13 @@ TRANSFORMS = (
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
 DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")
+LIKELIHOODS = ("bernoulli", "gaussian", "logistic", "chamfer", "mixture")
 TARGETS = ("view", "original")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
-    "ladder objective samples beta consistency views transform divergence target warm_up stop_gradient "
+    "likelihood height width flows ladder "
+    "objective samples beta consistency views transform divergence target warm_up stop_gradient "
     "epochs batch_size points learning_rate precision devices seed"
 ).split()
 
@@ -67,7 +69,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--paper", action="store_true", help="KL, and a view rebuilds itself: the default (beta: see --beta)"
     )
-    form.add_argument("--invariant", action="store_true", help="NT-Xent on rotated views, which rebuild the original")
+    form.add_argument(
+        "--invariant", action="store_true", help="of shapes: NT-Xent on rotated views, which rebuild the original"
+    )
+    group.add_argument("--likelihood", choices=LIKELIHOODS, help="of images: bernoulli draws them black and white")
+    group.add_argument("--height", type=int, metavar="PIXELS", help="of a folder's pictures (default: the first one's)")
+    group.add_argument("--width", type=int, metavar="PIXELS", help="likewise (default: as high)")
+    group.add_argument("--flows", type=int, metavar="N", help="normalising flows of each group of an nvae")
     group.add_argument("--ladder", metavar="TEXT", help="scales of an nvae from coarse to fine: '4x4:5 8x8:10'")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")

@@ -34,7 +34,7 @@ class Twins:
 
     @property
     def leak(self) -> bool:
-        """One shape in train and in test."""
+        """One shape in several parts."""
         return len(set(self.splits)) > 1
 
 
@@ -45,27 +45,27 @@ class Report:
     Attributes:
         name: of the dataset.
         parts: one line a split, as `Clouds.describe` has it.
-        counts: (label, shapes in train, shapes in test) of each class.
+        counts: (label, shapes in each of `parts`) of each class.
         failures: what cannot be used.
         twins: groups of identical shapes.
     """
 
     name: str
     parts: dict[str, str]
-    counts: tuple[tuple[str, int, int], ...]
+    counts: tuple[tuple[str | int, ...], ...]
     failures: tuple[Failure, ...]
     twins: tuple[Twins, ...]
 
     def __str__(self) -> str:
         lines = [f"{self.name}: " + "; ".join(f"{split} {told}" for split, told in self.parts.items())]
         width = max((len(label) for label, *_ in self.counts), default=0)
-        lines += [f"  {label:<{width}} {train:>7,} {test:>7,}" for label, train, test in self.counts]
+        lines += [f"  {label:<{width}} " + " ".join(f"{size:>7,}" for size in sizes) for label, *sizes in self.counts]
         lines.append(f"{len(self.failures):,} cannot be used")
         lines += [f"  {file}: {reason}" for file, reason in self.failures]
         contradicting, leaking = sum(t.contradict for t in self.twins), sum(t.leak for t in self.twins)
         lines.append(
             f"{len(self.twins):,} groups of identical shapes, {contradicting:,} under several labels, "
-            f"{leaking:,} in both train and test"
+            f"{leaking:,} in several parts"
         )
         lines += [
             "  " + " = ".join(f"{id} ({split})" for id, split in zip(group.ids, group.splits, strict=True))
@@ -86,7 +86,7 @@ def check(data: str, **options) -> Report:
     splits = load(data, **options)
     parts = splits.parts
     names = splits.train.class_names
-    sizes = [[_size(part, index) for part in (splits.train, splits.test)] for index in range(len(names))]
+    sizes = [[_size(part, index) for part in parts.values()] for index in range(len(names))]
     return Report(
         splits.name,
         {name: part.describe() for name, part in parts.items()},
@@ -96,8 +96,8 @@ def check(data: str, **options) -> Report:
     )
 
 
-def _size(part: Clouds | Images | None, label: int) -> int:
-    return 0 if part is None or part.labels is None else int((part.labels == label).sum())
+def _size(part: Clouds | Images, label: int) -> int:
+    return 0 if part.labels is None else int((part.labels == label).sum())
 
 
 def _digests(splits: Splits, parts: dict[str, Clouds | Images]) -> list[str]:

@@ -1,7 +1,7 @@
 """Any dataset by one word: a name, a folder, a zip, an archive or a single file."""
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from crvae3d.datasets.archives import read_archive
@@ -15,7 +15,7 @@ from crvae3d.datasets.procedural import load_shapes
 from crvae3d.datasets.readers import SUFFIXES
 from crvae3d.datasets.sources import Source
 from crvae3d.datasets.splits import Splits, write_failures
-from crvae3d.datasets.store import FAILURES, cache_folder, store_folder
+from crvae3d.datasets.store import FAILURES, data_folder, store_folder
 from crvae3d.errors import InputError, unknown
 
 
@@ -44,6 +44,7 @@ def load(
     points: int = 4096,
     seed: int = 0,
     size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
     jobs: int | None = None,
     download: bool = True,
     progress: bool = True,
@@ -53,11 +54,12 @@ def load(
     Args:
         data: one of `DATASETS` or `IMAGE_DATASETS`; or a folder or zip of meshes or clouds, or of pictures, whose
             sub-folders are labels and splits; or a `.npz` archive of clouds (`x.npz` also stands for `x_train.npz` with
-            `x_test.npz`); or one mesh or cloud.
+            `x_test.npz`); or one mesh, cloud or picture.
         root: the folder of named datasets; None for the environment's CRVAE3D_DATA, else `data` in the cache.
         points: drawn from each mesh or cloud, once; an archive has its own number.
         seed: of those draws.
         size: (height, width) of the pictures of a folder; None for that of the first one.
+        channels: 1 for grey images, 3 for RGB; None for as they are.
         jobs: processes that read; None for one a core.
         download: False never touches the network.
         progress: bars and notes on stderr.
@@ -70,6 +72,9 @@ def load(
     """
     if is_images(data):
         splits = _load_images(str(data), root, size, jobs, download, progress)
+        if channels is not None:
+            parts = {name: part.in_channels(channels) for name, part in splits.parts.items()}
+            splits = replace(splits, **parts)
     else:
         splits = _load(data, root, Ingest(points=points, seed=seed, jobs=jobs, progress=progress), download)
     if splits.failures:
@@ -128,21 +133,6 @@ def _report(splits: Splits, progress: bool) -> None:
     if progress:
         found = len(splits.failures) + sum(len(part) for part in (splits.train, splits.test) if part is not None)
         say(f"{splits.name}: {len(splits.failures):,} of {found:,} left out, the first is {file}: {reason}{told}")
-
-
-def data_folder(root: str | Path | None = None) -> Path:
-    """Where named datasets are looked for and downloads land.
-
-    Raises:
-        InputError: `root` or CRVAE3D_DATA is given and does not exist.
-    """
-    given = root or os.environ.get("CRVAE3D_DATA")
-    if not given:
-        return cache_folder() / "data"
-    folder = Path(given).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"the data folder {folder} does not exist; make it, or name another")
-    return folder
 
 
 def _load_archive(path: Path) -> Splits:

@@ -117,3 +117,18 @@ def read_digests(folder: Path) -> np.ndarray:
     """The digest of the content of each file, train before test: equal for byte-identical shapes."""
     with np.load(folder / TABLE, allow_pickle=False) as table:
         return table["digests"]
+
+
+def data_folder(root: str | Path | None = None) -> Path:
+    """Where named datasets are looked for and downloads land.
+
+    Raises:
+        InputError: `root` or CRVAE3D_DATA is given and does not exist.
+    """
+    given = root or os.environ.get("CRVAE3D_DATA")
+    if not given:
+        return cache_folder() / "data"
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"the data folder {folder} does not exist; make it, or name another")
+    return folder

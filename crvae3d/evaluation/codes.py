@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from crvae3d.core.hierarchy import Chain
-from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
+from crvae3d.evaluation.frozen import Shapes, batches, frozen, seeded, shown, take
 from crvae3d.evaluation.information import mean_rate
 
 
@@ -65,7 +65,8 @@ def encode(
             posterior, pooled = _encoded(model.encoder, x)
             found = [posterior.mean, posterior.stddev, pooled]
             if isinstance(posterior, Chain):
-                found.append(kl_divergence(posterior, model.prior))
+                with seeded(device, places[0]):  # the path of each batch; Gaussian posteriors draw nothing
+                    found.append(kl_divergence(posterior, model.prior))
             columns = columns or [np.empty((len(clouds), *tensor.shape[1:]), np.float32) for tensor in found]
             for column, tensor in zip(columns, found, strict=True):
                 column[places[0] : places[-1] + 1] = tensor.float().cpu()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
+from crvae3d.evaluation.frozen import Shapes, batches, frozen, seeded, shown, take
 from crvae3d.points.batch import Ragged, ragged
 
 Transform = Callable[..., object]
@@ -60,7 +60,7 @@ def moved_by(
     """How far each of several transformations moves the posteriors of shapes.
 
     One view of each shape and transformation; it depends on the seed and the shape's place alone, so that every model
-    is asked about the same views, whatever the size of the batches.
+    is asked about the same views, whatever the size of the batches. The paths of hierarchies depend on the batches too.
 
     Args:
         model: with `encoder(x)`, a distribution with a mean, whose KL divergence is known.
@@ -79,7 +79,8 @@ def moved_by(
             means.append(posterior.mean.double())
             for name, transform in transforms.items():
                 view = model.encoder(views(x, places, transform, seed).to(device))
-                gaps[name] += float(kl_divergence(view, posterior).double().sum())
+                with seeded(device, seed, places[0]):  # where there are paths to draw
+                    gaps[name] += float(kl_divergence(view, posterior).double().sum())
                 shifts[name] += float((view.mean.double() - means[-1]).square().sum())
     size = len(shapes)
     between = 2 * size * float(torch.cat(means).var(0).sum()) if transforms and size > 1 else 0.0

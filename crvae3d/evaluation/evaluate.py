@@ -14,7 +14,7 @@ from crvae3d.evaluation.consistency import Moved, Transform, moved_by
 from crvae3d.evaluation.frozen import Shapes, frozen, take
 from crvae3d.evaluation.information import active_units, information_cap, mutual_information
 from crvae3d.evaluation.knn import knn_probe
-from crvae3d.evaluation.labelled import FEATURES, LABELLED, Labelled, labelled_figures
+from crvae3d.evaluation.labelled import FEATURES, LABELLED, Labelled, labelled_figures, share_classes
 from crvae3d.evaluation.likelihood import log_likelihood
 from crvae3d.evaluation.linear import LinearClassifier, linear_probe
 from crvae3d.evaluation.occupancy import OccupancyCodes
@@ -108,7 +108,8 @@ def evaluate_model(
         points, both directions summed; `rate` and each `consistency_gap` are nats a shape, `consistency_gap` being the
         mean of `consistency_gap_<name>`, and `consistency_shift` likewise a share; `robustness` has for each read-out and
         family the accuracy at each strength; `log_likelihood_<samples>` is nats a point; of images
-        `nll_<samples>` is nats an image; `alarms` is a list of sentences.
+        `nll_<samples>` is nats an image, a mean over `n_sampled` of them with the standard
+        error `nll_error`; `alarms` is a list of sentences.
     """
     name, further = f"{title}: " if title else "", further or Further()
     codes = encode(model, test.points, batch_size, progress, f"{name}encoding test")
@@ -161,6 +162,7 @@ def evaluate_controls(
     batch_size: int = 64,
     progress: bool = True,
     plain: str = "occupancy",
+    plain_sees: tuple[Shapes, Shapes] | None = None,
 ) -> Figures:
     """What the same classifiers make of an untrained encoder, `UNTRAINED`, and of no network at all, `<plain>_accuracy`.
 
@@ -168,17 +170,20 @@ def evaluate_controls(
         untrained_model: the architecture of the models beside which the controls stand, before any training.
         train, test, seed, batch_size, progress: as for `evaluate_model`.
         plain: a name in `PLAIN`.
+        plain_sees: train and test as that control is given them, where encoders see something else, such as images that
+            were drawn black and white.
     """
     names = (*UNTRAINED, f"{plain}_accuracy")
-    if train.labels is None or test.labels is None:
+    if train.labels is None or test.labels is None or not share_classes(train.labels, test.labels):
         return dict.fromkeys(names)
     parts = train.points, test.points
     known, codes = (encode(untrained_model, part, batch_size, progress, "untrained encoder") for part in parts)
     ask = (train.labels, test.labels, seed, progress, "control: ")
     means, knn = _probes((known.means, codes.means), *ask)
     pooled, _ = _probes((known.pooled, codes.pooled), *ask)
-    made = PLAIN[plain](parts[0], seed, progress)
-    simple, _ = _probes(tuple(encode(made, part, progress=False).means for part in parts), *ask)
+    seen = plain_sees or parts
+    made = PLAIN[plain](seen[0], seed, progress)
+    simple, _ = _probes(tuple(encode(made, part, progress=False).means for part in seen), *ask)
     return dict(zip(names, (means[0], pooled[0], knn, simple[0]), strict=True))
 
 
@@ -234,12 +239,17 @@ def _of_density(model: nn.Module, sampled: Shapes | None, seed: int, progress: b
     if not likelihood.normalised:
         return {}
     found = log_likelihood(model, sampled, seed=seed, progress=progress, what=f"{name}log-likelihood")
-    figures = {"effective_samples": found.effective_samples}
+    figures = {"effective_samples": found.effective_samples, "n_sampled": len(sampled)}
     if not hasattr(likelihood, "dimensions"):
         return figures | {f"log_likelihood_{count}": value for count, value in found.per_point.items()}
     losses = {count: -value for count, value in found.per_shape.items()}
     figures |= {f"nll_{count}": value for count, value in losses.items()}
     bits = losses[max(losses)] / (likelihood.dimensions * math.log(2))
+    figures |= (
+        {"nll_error": float(found.bounds[max(losses)].std(ddof=1) / math.sqrt(len(sampled)))}
+        if len(sampled) > 1
+        else {}
+    )
     return figures | ({"bits_per_dimension": bits} if likelihood.discrete else {})
 
 

@@ -32,6 +32,14 @@ def frozen(model: nn.Module) -> Iterator[torch.device]:
             module.training = mode
 
 
+@contextmanager
+def seeded(device: torch.device, *parts: int) -> Iterator[None]:
+    """Draw from torch's global generator with a state made of several numbers; afterwards it is as it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1)[0]))
+        yield
+
+
 def take(clouds: Shapes, indices: Sequence[int]) -> Tensor:
     """The clouds at `indices`, float32 (B, N, 3)."""
     if isinstance(clouds, Tensor | np.ndarray):
@@ -47,7 +55,7 @@ def batches(clouds: Shapes, batch_size: int = 64) -> list[list[int]]:
     """The places of all clouds, in their order and in parts of `batch_size`: what `take` reads one at a time."""
     if len(clouds) == 0:
         raise InputError(
-            "nothing to evaluate: expected at least one cloud, got an empty set; check the dataset's split"
+            "nothing to evaluate: expected at least one shape, got an empty set; check the dataset's split"
         )
     places = list(range(len(clouds)))
     return [places[start : start + batch_size] for start in places[::batch_size]]

@@ -53,6 +53,8 @@ def labelled_figures(
     """
     figures: dict[str, float | None] = dict.fromkeys(LABELLED)
     classifiers = {}
+    if not share_classes(codes.train_labels, codes.test_labels):
+        return figures | _unfitted(codes, seed), classifiers
     for suffix, part in FEATURES.items():
         train, test = getattr(codes.train, part), getattr(codes.test, part)
         if not (np.isfinite(train).all() and np.isfinite(test).all()):
@@ -70,6 +72,11 @@ def labelled_figures(
     if "" in classifiers:
         figures |= _few_shot(codes, seed, episodes) | _unfitted(codes, seed)
     return figures, classifiers
+
+
+def share_classes(train_labels: np.ndarray, test_labels: np.ndarray) -> bool:
+    """Whether any class that is judged is among those that are fitted; else no classifier can name one."""
+    return len(np.intersect1d(train_labels, test_labels)) > 0
 
 
 def _few_shot(codes: Labelled, seed: int, episodes: int) -> Mapping[str, float | None]:

@@ -136,13 +136,14 @@ def _supervised(task: Task) -> nn.Module:
     """An encoder of the same size, trained with the labels of what the others learn from."""
     if not (task.folder / WEIGHTS).exists():
         task.settings.write(task.folder)
-        known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False))
+        loading = modality_of(task.settings.model).loading(task.settings.model)
+        known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False, **loading))
         if known.labels is None:
             raise InputError(f"{task.settings.data} has no labels to train with: leave the control `supervised` out")
         model = VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
         training, modality = task.settings.training, modality_of(task.settings.model)
-        points = training.points if isinstance(known, Images) else min(training.points, known.points.shape[1])
-        fit_supervised(model.encoder, known, known.labels, modality.augmented(task.settings.model, points), training)
+        views = modality.augmented(task.settings.model, modality.points(known, training.points))
+        fit_supervised(model.encoder, known, known.labels, views, training)
         model.save_pretrained(task.folder)
     return without_decoder(VAE.from_pretrained(task.folder, best_device()))
 
@@ -168,7 +169,8 @@ def _judged(task: Task, model: nn.Module) -> Figures:
         _for_likelihood(task, test.points),
         judging.episodes,
     )
-    fewer = [LabelledShapes(_judged_part(task, part.points), part.labels) for part in (train, test)]
+    seen = (lambda part: part) if task.cell.control == "pixels" else functools.partial(_judged_part, task)
+    fewer = [LabelledShapes(seen(part.points), part.labels) for part in (train, test)]
     device = best_device().type
     half = task.settings.training.precision == "bf16-mixed"  # judged as it was trained: corrupted shapes are many
     with torch.autocast(device, torch.bfloat16, enabled=half):
@@ -202,13 +204,15 @@ def _corrupted(test: LabelledShapes, judging: Judging) -> tuple[Corrupted, ...]:
 
 def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:
     """What classifiers are fitted on, and what they are judged by."""
-    return tuple(
-        LabelledShapes(part, part.labels) for part in _loaded(task.settings.data, task.settings.root, task.split)
-    )
+    loading = tuple(modality_of(task.settings.model).loading(task.settings.model).items())
+    found = _loaded(task.settings.data, task.settings.root, task.split, loading)
+    return tuple(LabelledShapes(part, part.labels) for part in found)
 
 
 @functools.cache
-def _loaded(data: str, root: str | None, split: str) -> tuple[Clouds | Images, Clouds | Images]:
+def _loaded(
+    data: str, root: str | None, split: str, loading: tuple[tuple[str, object], ...]
+) -> tuple[Clouds | Images, Clouds | Images]:
     """Read once in a process."""
-    train, test, _ = judged_shapes(data, root, split, progress=False)
+    train, test, _ = judged_shapes(data, root, split, progress=False, **dict(loading))
     return train, test

@@ -27,7 +27,11 @@ COLUMNS = (
     *("chamfer", "nll_1000", "bits_per_dimension", "mean_squared_error"),
     *("consistency_gap", "consistency_shift", "active_units", "mutual_information", "rate"),
 )
-SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "nll_1000", "consistency_gap", "consistency_shift")
+SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "consistency_gap", "consistency_shift")
+SHORT_OF_IMAGES = (
+    *("svm_accuracy", "svm_accuracy_pooled", "knn_accuracy", "nll_1000", "mutual_information", "active_units"),
+    *("rate", "mean_squared_error", "consistency_gap", "consistency_shift"),
+)
 
 RESULTS = "results.json"
 
@@ -127,6 +131,7 @@ def _comparison(
     failed = [f"{name}, seed {seed}: {one['failed']}" for (name, seed), one in figures.items() if "failed" in one]
     swept = [cell for cell in (grid[name] for name in grid.sweep) if cell.name in found]
     weights = [next(t for t in tasks if t.cell == cell).settings.objective.consistency for cell in swept]
+    robust = any(row.robustness for row in rows)
     judged = next((one for one in figures.values() if "n_test" in one), {})
     return Comparison(
         title=grid.title,
@@ -141,7 +146,7 @@ def _comparison(
         notes=[
             "Intervals are Student's, 95 %, of the mean over seeds.",
             "C of the linear SVM is chosen on a part of the training shapes, the last epoch is the one that is judged.",
-            "Corrupted shapes are judged by the classifier that was fitted on clean ones.",
+            *(["Corrupted shapes are judged by the classifier that was fitted on clean ones."] if robust else []),
             *failed,
         ],
         strengths=STRENGTHS,
@@ -171,7 +176,8 @@ def _row(grid: Grid, name: str, found: Found) -> Row:
 
 def _markdown(grid: Grid, comparison: Comparison, found: Found) -> str:
     """The table, and below it what each cell adds to the one that it names as its own control."""
-    columns = [name for name in SHORT if name in comparison.columns]
+    short = SHORT if "chamfer" in comparison.columns else SHORT_OF_IMAGES
+    columns = [name for name in short if name in comparison.columns]
     parts = [f"# {comparison.title}", comparison.summary, markdown_table(comparison, columns)]
     pairs = [cell for cell in grid.cells if cell.against and cell.name in found and cell.against in found]
     if pairs:

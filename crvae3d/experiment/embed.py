@@ -6,13 +6,12 @@ import numpy as np
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
-from crvae3d.datasets.load import is_images, load
+from crvae3d.datasets.load import load
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.errors import InputError
 from crvae3d.evaluation.codes import encode
-from crvae3d.experiment.modalities import modality_of
+from crvae3d.experiment.modalities import check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
-from crvae3d.images.models import AnyImageModel
 
 FORMATS = (".npz", ".parquet")
 
@@ -20,7 +19,9 @@ FORMATS = (".npz", ".parquet")
 def embed(
     run: str | Path | VAE, data: str | Path, output: str | Path | None = None, progress: bool = True, **loading: object
 ) -> dict[str, np.ndarray]:
-    """The codes of all shapes of a dataset, a folder, an archive or one file.
+    """The codes of all shapes or images of a dataset, a folder, an archive or one file.
+
+    A model of black and white images is given such: each grey one is drawn once, by a generator that its id seeds.
 
     Args:
         run: a run folder, or a model.
@@ -53,10 +54,8 @@ def load_for(model: VAE, data: str | Path, **loading: object) -> Splits:
     Raises:
         InputError: it has images and the model is of shapes, or the reverse.
     """
-    if is_images(data) != isinstance(model.settings, AnyImageModel):
-        made, given = ("shapes", "images") if is_images(data) else ("images", "shapes")
-        raise InputError(f"{data} has {given}, and the model is one of {made}: name data of the kind it was trained on")
-    return load(data, **modality_of(model.settings).loading(model.settings), **loading)
+    check_kind(model.settings, data)
+    return load(data, **(loading | modality_of(model.settings).loading(model.settings)))
 
 
 def _columns(model: VAE, part: Clouds | Images, labelled: bool, progress: bool) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import Figures, Further, LabelledShapes, evaluate_controls, evaluate_model
-from crvae3d.experiment.modalities import modality_of
+from crvae3d.experiment.modalities import IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
 from crvae3d.experiment.runs import decodes, learn_from, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
@@ -65,14 +65,16 @@ def evaluate_runs(
     if (train is None) != (test is None):
         raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
     modality = modality_of(first.model)
+    loading = {"progress": progress} | modality.loading(first.model)
     if train is None:
-        *found, source = judged_shapes(first.data, root or first.root, split, progress)
+        *found, source = judged_shapes(first.data, root or first.root, split, **loading)
     else:
-        *found, source = _two_datasets(train, test, root, progress=progress, **modality.loading(first.model))
+        *found, source = _two_datasets(first.model, train, test, root, **loading)
     train_shapes, test_shapes = (modality.judged(part, first.model, points) for part in found)
     shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
-    figures = _judged(runs, models, shapes, seed, progress)
+    raw = tuple(found) if modality is IMAGES else None
+    figures = _judged(runs, models, shapes, raw, seed, progress)
     for name, one in figures.items():
         one |= {"split": split if test is None else str(test), "source": source, "run": name, "made_by": provenance()}
     if figures_file is not None:
@@ -101,9 +103,17 @@ def _first(runs: Sequence[Path]) -> Settings:
 
 
 def _judged(
-    runs: Sequence[Path], models: Mapping[str, VAE], shapes: Sequence[LabelledShapes], seed: int, progress: bool
+    runs: Sequence[Path],
+    models: Mapping[str, VAE],
+    shapes: Sequence[LabelledShapes],
+    raw: tuple[Images, Images] | None,
+    seed: int,
+    progress: bool,
 ) -> dict[str, Figures]:
-    """The figures of each run beside its controls, which runs that began with the same weights share."""
+    """The figures of each run beside its controls, which runs that began with the same weights share.
+
+    What is `raw` the control without a network is given, instead of what encoders see.
+    """
     controls: dict[tuple[object, int], Figures] = {}
     figures = {}
     for run in runs:
@@ -112,7 +122,7 @@ def _judged(
         modality, asked = modality_of(model.settings), {"seed": seed, "progress": progress}
         if began_as not in controls:
             untrained = VAE.build(*began_as).to(best_device())
-            controls[began_as] = evaluate_controls(untrained, *shapes, **asked, plain=modality.plain)
+            controls[began_as] = evaluate_controls(untrained, *shapes, **asked, plain=modality.plain, plain_sees=raw)
         judged = model if decodes(Settings.read(run)) else without_decoder(model)
         asked |= {"distance": modality.distance, "title": name}
         if modality.sampled:
@@ -123,12 +133,12 @@ def _judged(
 
 
 def judged_shapes(
-    data: str, root: str | Path | None, split: str, progress: bool = True
+    data: str, root: str | Path | None, split: str, **loading: object
 ) -> tuple[Clouds | Images, Clouds | Images, str]:
     """What classifiers are fitted on, what they are judged by, and which form of the data both come from."""
     if split not in SPLITS:
         unknown("split", split, SPLITS)
-    splits = load(data, root, progress=progress)
+    splits = load(data, root, **loading)
     if split == "validation":
         return *learn_from(splits), splits.form
     if splits.test is None:
@@ -137,9 +147,11 @@ def judged_shapes(
 
 
 def _two_datasets(
-    train: str | Path, test: str | Path, root: str | Path | None, **loading: object
+    model: Model, train: str | Path, test: str | Path, root: str | Path | None, **loading: object
 ) -> tuple[Clouds | Images, Clouds | Images, str]:
     """The same of two datasets of any classes; of the second its test part where it has one."""
+    for data in (train, test):
+        check_kind(model, data)
     known, asked = (load(data, root, **loading) for data in (train, test))
     parts = same_classes(known.train, asked.train if asked.test is None else asked.test)
     return *parts, f"{known.form}; {asked.form}"
@@ -190,6 +202,8 @@ SHOWN = (
     "chamfer",
     "mean_squared_error",
     "nll_1000",
+    "nll_error",
+    "n_sampled",
     "bits_per_dimension",
     "consistency_gap",
     "consistency_shift",

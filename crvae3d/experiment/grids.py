@@ -164,8 +164,8 @@ PAPER_IMAGES = Grid(
 )
 
 HIERARCHY = Grid(
-    title="CR-NVAE on images: the hierarchy as itself, with views, and with the regulariser, beside flat VAEs",
-    shared={**PAPER, "transform": "affine"},
+    title="CR-NVAE on images: the hierarchy as itself, with views, and with the regulariser, beside flat VAEs of as many epochs",
+    shared={**PAPER, "transform": "affine", "epochs": 20},
     cells=(
         *_three("NVAE", "hierarchy", model="nvae"),
         *_three("VAE", "flat", model="mlp"),
@@ -176,7 +176,27 @@ HIERARCHY = Grid(
     judging=Judging(likelihood_shapes=200),
 )
 
-GRIDS = {"paper3d": PAPER3D, "paper-images": PAPER_IMAGES, "nvae": HIERARCHY, "quick": QUICK}
+QUICK_IMAGES = Grid(
+    title="A small comparison on images: VAE, +Aug, CR, NT-Xent and the controls",
+    shared={**PAPER, "model": "mlp", "preset": "tiny", "transform": "affine", "epochs": 10},
+    cells=(
+        *_three("VAE", "base models"),
+        Cell("NT-Xent", "contrastive", {"objective": "none", **NT_XENT}, "VAE+Aug"),
+        *(Cell(name, "controls", control=name) for name in ("untrained", "pixels", "supervised")),
+    ),
+    reference="VAE+Aug",
+    chosen=("CR-VAE",),
+    sweep=("VAE+Aug", "CR-VAE"),
+    judging=Judging(likelihood_shapes=20, episodes=5),
+)
+
+GRIDS = {
+    "paper3d": PAPER3D,
+    "paper-images": PAPER_IMAGES,
+    "nvae": HIERARCHY,
+    "quick": QUICK,
+    "quick-images": QUICK_IMAGES,
+}
 
 
 def read_grid(name: str | Path) -> Grid:

@@ -35,6 +35,8 @@ def reconstruct(
 ) -> list[Path]:
     """Encode and decode; write each result, and a picture of the first ones beside their originals.
 
+    The originals of a model of black and white images are such: each grey one is drawn once, by a generator that its id seeds.
+
     Args:
         run: a run folder, or a model.
         data: what to reconstruct, as for `crvae3d.load`.

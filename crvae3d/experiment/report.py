@@ -38,7 +38,7 @@ CONTROLS = {
 
 FIGURES = (
     "svm_accuracy svm_accuracy_pooled svm_literature knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
-    "retrieval_map recall_1 nmi ari chamfer mean_squared_error nll_10 nll_100 nll_1000 bits_per_dimension "
+    "retrieval_map recall_1 nmi ari chamfer mean_squared_error nll_10 nll_100 nll_1000 nll_error n_sampled bits_per_dimension "
     "consistency_gap consistency_shift active_units mutual_information rate"
 ).split()
 

@@ -4,6 +4,7 @@ import functools
 import math
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,10 +50,13 @@ def train(
         settings = replace(kept, root=settings.root or kept.root)
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
     model.decoder.requires_grad_(decodes(settings))  # several devices refuse weights that no gradient reaches
-    splits = load(settings.data, settings.root, progress=progress and first)
+    modality = modality_of(settings.model)
+    splits = load(settings.data, settings.root, progress=progress and first, **modality.loading(settings.model))
     rest, validation = learn_from(splits)
-    points, modality = _points(rest, training, splits.name, first), modality_of(settings.model)
-    objective = settings.objective.build(modality.view(settings.objective.transform, settings.model, points))
+    points = modality.points(rest, training.points)
+    if first and points < training.points:
+        say(f"{splits.name} has {points} points a shape: all are taken, {training.points} were asked for")
+    objective = settings.objective.build(_view(settings, points))
     from crvae3d.training.fit import CHECKPOINT, check_devices, fit
 
     check_devices(training.devices)
@@ -77,14 +81,12 @@ def train(
     return model.eval()
 
 
-def _points(rest: Clouds | Images, training: Training, name: str, say_so: bool) -> int:
-    """How many points a shape are learnt from: as many as are asked for, or as there are. Images have none."""
-    if isinstance(rest, Images):
-        return training.points
-    stored = rest.points.shape[1]
-    if say_so and stored < training.points:
-        say(f"{name} has {stored} points a shape: all are taken, {training.points} were asked for")
-    return min(training.points, stored)
+def _view(settings: Settings, points: int) -> Callable[..., object] | None:
+    """t(x) of a training, or None where it makes no views."""
+    objective, modality = settings.objective, modality_of(settings.model)
+    if not (objective.consistency or objective.views):
+        return None
+    return modality.view(objective.transform, settings.model, points)
 
 
 def on_the_gpu_if_it_fits(
@@ -112,9 +114,9 @@ def decodes(settings: Settings) -> bool:
 
 
 def without_decoder(model: VAE) -> nn.Module:
-    """The encoder of a model alone, to be judged as such."""
+    """The encoder of a model and its prior alone, to be judged as such."""
     alone = nn.Module()
-    alone.encoder = model.encoder
+    alone.encoder, alone.prior = model.encoder, model.prior
     return alone
 
 

@@ -12,10 +12,11 @@ import torch
 
 from crvae3d.datasets.load import KNOWN, is_images, load
 from crvae3d.errors import InputError, unknown
-from crvae3d.experiment.image_tables import IMAGE_FORMS, image_objective, image_preset
+from crvae3d.experiment.image_tables import IMAGE_FORMS, image_objective
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, modality_of, sized
 from crvae3d.experiment.pretrained import SETTINGS, model_of
-from crvae3d.experiment.tables import Objective
+from crvae3d.experiment.tables import OF_FLAT_CODES, Objective
+from crvae3d.images.models import NVAEModel
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
 
@@ -40,6 +41,11 @@ class Settings:
         modality = modality_of(self.model)
         if self.objective.transform not in modality.transforms:
             unknown(f"transform of {modality.name}", self.objective.transform, modality.transforms)
+        divergence = self.objective.divergence
+        if isinstance(self.model, NVAEModel) and self.objective.consistency and divergence in OF_FLAT_CODES:
+            raise InputError(
+                f"{divergence} compares Gaussians, and a hierarchy's groups depend on each other: take kl, reverse or symmetric"
+            )
 
     @classmethod
     def of(
@@ -63,9 +69,7 @@ class Settings:
         model = next(iter(modality.models)) if model is None else model
         if model not in modality.models and model in CLOUDS.models | IMAGES.models:
             unknown(f"model of {modality.name}", model, modality.models)
-        form = _form_of(data, root) if images else {}
-        preset = preset or (image_preset(model, form["height"]) if images else "small")
-        model_part, training = sized(model, preset)
+        model_part, training = sized(model, preset or "small")
         names = [{field.name for field in fields(part)} for part in (model_part, Objective, training)]
         for name in options:
             if not any(name in known for known in names):
@@ -74,12 +78,15 @@ class Settings:
             {name: options[name] for name in options if name in known} for known in names
         )
         if images:
+            if "points" in options:
+                raise InputError(f"images have no points, and {options['points']} were asked for: leave them out")
+            of_model = _form_of(data, root, of_model.get("height"), of_model.get("width")) | of_model
             of_objective = image_objective(model, of_objective.get("objective", "elbo")) | of_objective
         if data not in KNOWN and (Path(data).exists() or len(Path(data).parts) > 1 or Path(data).suffix):
             data = str(Path(data).expanduser().resolve())  # so that the run can be evaluated from any folder
         root = None if root is None else str(Path(root).expanduser().resolve())
         objective = Objective(**of_objective)  # not replaced: its weight depends on its divergence
-        return cls(data, root, replace(model_part, **(form | of_model)), objective, replace(training, **of_training))
+        return cls(data, root, replace(model_part, **of_model), objective, replace(training, **of_training))
 
     @classmethod
     def read(cls, folder: Path) -> "Settings":
@@ -107,11 +114,15 @@ class Settings:
         )
 
 
-def _form_of(data: str, root: str | None) -> dict[str, object]:
-    """What the images of a dataset are like, as settings of their model."""
+def _form_of(data: str, root: str | None, height: int | None, width: int | None) -> dict[str, object]:
+    """What the images of a dataset are like, as settings of their model; pictures of a folder may be brought to a size."""
     if data in IMAGE_FORMS:
-        return IMAGE_FORMS[data]
-    channels, height, width = load(data, root).train.pixels.shape[1:]
+        form = IMAGE_FORMS[data]
+        if (height or form["height"], width or form["width"]) != (form["height"], form["width"]):
+            raise InputError(f"{data} has images of {form['height']} x {form['width']} pixels: leave their size out")
+        return form
+    size = (height or width, width or height) if height or width else None
+    channels, height, width = load(data, root, size=size).train.pixels.shape[1:]
     return {"channels": channels, "height": height, "width": width, "likelihood": "logistic"}
 
 

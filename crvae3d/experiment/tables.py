@@ -75,6 +75,9 @@ WEIGHTS = {
 }
 """The weight of each divergence where none is given."""
 
+OF_FLAT_CODES = ("wasserstein", "avae", "simvae")
+"""The divergences that are known between Gaussians alone, and not between hierarchies."""
+
 PAPER = {"divergence": "kl", "target": "view"}
 """The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself. beta stays; 1 is their ELBO.
 It is the default."""
@@ -141,8 +144,8 @@ class Objective:
                 raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
         self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read
 
-    def build(self, view: Callable[..., object]) -> Consistent:
-        """The objective, with t(x) called as `view(x, generator=generator)`."""
+    def build(self, view: Callable[..., object] | None) -> Consistent:
+        """The objective, with t(x) called as `view(x, generator=generator)`; without views there is none."""
         views = int(self.consistency > 0) if self.views is None else self.views
         return Consistent(
             self._bound(),

@@ -169,7 +169,10 @@ class LogisticMixture(PixelLikelihood):
 
     @property
     def mean(self) -> Tensor:
-        """(..., C, H, W) in [0, 1]: the components' means, each brought into the range, by their weights."""
+        """(..., C, H, W) in [0, 1]: the components' means, each brought into the range, by their weights.
+
+        Where a component reaches over the edge of the range the distribution's own mean lies a little farther inside.
+        """
         found = self.means[..., :0, :, :]
         for channel in range(self.event_shape[0]):
             found = _with_channel(found, self._conditional_mean(channel, found).clamp(-1, 1))

@@ -40,9 +40,10 @@ class ImageModel:
     norm: str = "group"
 
     def __post_init__(self) -> None:
-        for kind, known in (("network", NETWORKS), ("likelihood", LIKELIHOODS), ("norm", conv.NORMS)):
+        for kind, known in (("network", NETWORKS), ("norm", conv.NORMS)):
             if getattr(self, kind) not in known:
                 unknown(kind, getattr(self, kind), known)
+        _check_likelihood(self.likelihood, self.channels)
         for name in ("channels", "height", "width", "code_size"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
@@ -61,6 +62,15 @@ class ImageModel:
             torch.manual_seed(seed)
             encoder, decoder = encoder_of(self), decoder_of(self)
         return VAE(encoder, decoder, standard_normal(self.code_size))
+
+
+def _check_likelihood(likelihood: str, channels: int) -> None:
+    if likelihood not in LIKELIHOODS:
+        unknown("likelihood", likelihood, LIKELIHOODS)
+    if likelihood == "bernoulli" and channels != 1:
+        raise InputError(
+            f"bernoulli is of black and white images of 1 channel, got {channels}: take logistic or gaussian"
+        )
 
 
 def _head(settings: ImageModel) -> nn.Module:
@@ -128,8 +138,7 @@ class NVAEModel:
     def __post_init__(self) -> None:
         if self.network != "nvae":
             unknown("network of a hierarchy", self.network, ("nvae",))
-        if self.likelihood not in LIKELIHOODS:
-            unknown("likelihood", self.likelihood, LIKELIHOODS)
+        _check_likelihood(self.likelihood, self.channels)
 
     @property
     def shape(self) -> mlp.Shape:

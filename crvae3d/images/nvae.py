@@ -81,7 +81,7 @@ class NVAEEncoder(nn.Module):
                 f"a batch of images is floats in [0, 1] of the shape (batch, {', '.join(map(str, self.shape))}), "
                 f"got {came}; use x[None] for one image, and divide 8-bit ones by 255"
             )
-        found = [self.stem(pad(2 * x - 1, self.margins))]
+        found = [self.stem(2 * pad(x, self.margins) - 1)]
         for cells in reversed(self.tower):
             found.append(cells(found[-1]))
         return found[:0:-1]

@@ -81,7 +81,9 @@ FIGURES: dict[str, Explanation] = {
     "occupancy_accuracy": _accuracy(
         "Occupancy histogram", "The linear SVM on the principal components of an occupancy grid: no network at all."
     ),
-    "pixels_accuracy": _accuracy("Pixels", "The linear SVM on the pixels themselves: no network at all."),
+    "pixels_accuracy": _accuracy(
+        "Pixels", "The linear SVM on the pixels themselves, in grey where they are: no network at all."
+    ),
     "svm_literature": _accuracy(
         "Linear SVM as in the literature, codes",
         "The linear classifier as most papers fit it: C = 1, features as they come, nothing chosen.",
@@ -200,8 +202,15 @@ FIGURES: dict[str, Explanation] = {
             better="lower",
             digits=2,
         )
-        for count in (10, 100, 1000, 5000)
+        for count in (10, 100, 1000)
     },
+    "nll_error": Explanation(
+        "Negative log-likelihood, standard error",
+        "nats an image",
+        "Of the mean over those test images whose log-likelihood was sampled.",
+        digits=2,
+    ),
+    "n_sampled": Explanation("Images whose log-likelihood was sampled", digits=0),
     "bits_per_dimension": Explanation(
         "Bits a dimension",
         "bits",

@@ -6,7 +6,7 @@ from pathlib import Path
 from crvae3d.datasets.images.picture import SUFFIXES, BadPicture, Fitted, read_picture
 from crvae3d.datasets.images.store import ingest_pictures
 from crvae3d.datasets.layout import Item, lay_out
-from crvae3d.datasets.sources import list_sources
+from crvae3d.datasets.sources import Source, list_sources
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError
 
@@ -14,7 +14,7 @@ _MESHES = frozenset((".off", ".obj", ".stl", ".ply", ".glb", ".gltf"))
 
 
 def is_picture_folder(place: str | Path) -> bool:
-    """Whether the folder or zip `place` holds pictures and no mesh, since meshes have their textures beside them.
+    """Whether the folder or zip `place` holds pictures and no mesh, since meshes have their textures beside them; or is one.
 
     Names alone are looked at. Lists of points such as `.txt` and `.pts` tell nothing: pictures come with them too.
 
@@ -23,7 +23,7 @@ def is_picture_folder(place: str | Path) -> bool:
     """
     place = Path(place).expanduser()
     if place.is_file() and place.suffix.lower() != ".zip":
-        return False
+        return place.suffix.lower() in SUFFIXES
     found = {source.suffix for source in list_sources(place, (*SUFFIXES, *_MESHES))}
     return bool(found) and not found & _MESHES
 
@@ -36,7 +36,9 @@ def load_pictures(
     jobs: int | None = None,
     progress: bool = True,
 ) -> Splits:
-    """All pictures below the folder or inside the zip `place`, of one size; read at the first call and kept in the cache.
+    """All pictures below the folder or inside the zip `place`, or the one that it is, of one size.
+
+    They are read at the first call and kept in the cache.
 
     One channel if all pictures are grey, else three. A picture of other proportions is cropped about its centre, then
     scaled bilinearly, by a filter that widens as it shrinks.
@@ -57,7 +59,8 @@ def load_pictures(
     place = Path(place).expanduser()
     if not place.exists():
         raise InputError(f"{place} does not exist; give a folder or a zip of pictures")
-    sources = list_sources(place, SUFFIXES)
+    alone = place.is_file() and place.suffix.lower() in SUFFIXES
+    sources = [Source(place, place.name)] if alone else list_sources(place, SUFFIXES)
     if not sources:
         raise InputError(f"{place} holds no picture; files ending in {', '.join(SUFFIXES)} are read")
     items, beside = lay_out(sources)

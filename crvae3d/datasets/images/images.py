@@ -84,6 +84,23 @@ class Images(torch.utils.data.Dataset):
         labels = None if self.labels is None else self.labels[chosen]
         return replace(self, pixels=pixels, ids=self.ids[chosen], labels=labels)
 
+    def in_channels(self, channels: int) -> "Images":
+        """The same images grey (1) or RGB (3): greys three times over, colours as their luminance (ITU-R BT.601).
+
+        Raises:
+            InputError: another number is asked for, or there is one.
+        """
+        known = self.pixels.shape[1]
+        if channels == known:
+            return self
+        if {channels, known} != {1, 3}:
+            raise InputError(f"images of {known} channels cannot be brought to {channels}: grey has 1 and RGB 3")
+        pixels = np.asarray(self.pixels)
+        if channels == 3:
+            return replace(self, pixels=pixels.repeat(3, axis=1))
+        weights = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
+        return replace(self, pixels=np.rint((pixels * weights).sum(1, keepdims=True)).astype(np.uint8))
+
     def describe(self) -> str:
         """One line: how many images, their size, channels and classes."""
         channels, height, width = self.pixels.shape[1:]

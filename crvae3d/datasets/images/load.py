@@ -10,6 +10,7 @@ from crvae3d.datasets.images.mnist import load_mnist
 from crvae3d.datasets.images.omniglot import load_omniglot, load_omniglot_lake
 from crvae3d.datasets.images.omniglot_iwae import load_omniglot_iwae
 from crvae3d.datasets.splits import Splits
+from crvae3d.datasets.store import data_folder
 from crvae3d.errors import unknown
 
 Load = Callable[[str, Path | None, bool, bool], Splits]
@@ -20,8 +21,6 @@ def _below(load: Callable[[Path, bool, bool], Splits]) -> Load:
     """`load` with the usual data folder where none is named."""
 
     def found(name: str, root: Path | None, download: bool, progress: bool) -> Splits:
-        from crvae3d.datasets.load import data_folder  # which itself knows of this file's table
-
         return load(data_folder(root), download, progress)
 
     return found
