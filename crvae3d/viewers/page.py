@@ -15,6 +15,11 @@ from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Picture, Repor
 MISSING = -32768
 """Stands for a coordinate that is not finite; the page's script knows it too."""
 
+MAP = (
+    "Posterior means of test shapes, laid out in the plane. Two shapes that lie close together have similar codes; axes and "
+    "far distances mean nothing."
+)
+
 _SCRIPTS = ("charts.js", "gallery.js", "page.js")
 
 
@@ -43,6 +48,7 @@ def page(report: Report) -> str:
         "table": _table(report),
         "notes": bullets("notes", [_of(report, note) for note in report.notes]),
         "pictures": "".join(map(_picture, report.pictures)),
+        "map": escape(_of(report, MAP)),
         "settings": folded("Settings", report.settings),
     }
     return document(report.title, fill("page.html", parts), _data(report), ("page.css",), _SCRIPTS)
@@ -101,7 +107,7 @@ def _data(report: Report) -> dict:
     """All that the scripts draw, as JSON types; coordinates are packed."""
     return {
         "models": [{"name": model.name, "codes": _map(model.codes)} for model in report.models],
-        "curves": _curves(report.models),
+        "curves": [curve | {"unit": _of(report, curve["unit"])} for curve in _curves(report.models)],
         "gallery": _gallery(report.gallery),
     }
 
