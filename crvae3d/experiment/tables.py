@@ -48,13 +48,9 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
     "tilt": _views(augment.Scale(0.7, 1.4, anisotropic=True), augment.Rotate(15)),
     "azimuth": _views(augment.Scale(), augment.Rotate(180)),
     "so3": _views(augment.Scale(), augment.RotateSO3()),
-    "so3-thin": lambda points: augment.Compose(
-        [augment.Scale(), augment.RotateSO3(), augment.Jitter(), augment.Subset(points // 2, max(1, points // 16))]
-    ),
     "crop": _views(augment.Crop(0.3), augment.Scale(0.7, 1.4, anisotropic=True)),
 }
-"""Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points,
-`so3-thin` in a half to a sixteenth of them."""
+"""Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points."""
 
 GAPS: dict[str, CloudTransform] = {
     "jitter": augment.Jitter(),

@@ -175,28 +175,16 @@ class Translate(CloudTransform):
 
 
 class Subset(CloudTransform):
-    """A random subset of `points` points of every shape; shapes that have fewer keep all of theirs.
+    """A random subset of `points` points of every shape; shapes that have fewer keep all of theirs."""
 
-    Args:
-        points: at least 1.
-        least: where given, each batch has a number of points of its own, drawn from [least, points] evenly on a
-            logarithmic scale, so that a half to a quarter comes as often as a quarter to an eighth.
-    """
-
-    def __init__(self, points: int, least: int | None = None) -> None:
-        if not 1 <= (points if least is None else least) <= points:
-            raise InputError(f"expected 1 <= least <= points, got {least} and {points}; leave least out for one number")
-        self.points, self.least = points, least
+    def __init__(self, points: int) -> None:
+        self.points = points
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
-        size = self.points
-        if self.least is not None:
-            low, high = math.log(self.least), math.log(self.points + 1)
-            size = min(size, int(math.exp(float(uniform((1,), low, high, points, generator)))))
-        if points.shape[1] <= size:
+        if points.shape[1] <= self.points:
             return points, mask
         rank = uniform(points.shape[:2], 0, 1, points, generator)
-        return keep_lowest(points, mask, rank, size)
+        return keep_lowest(points, mask, rank, self.points)
 
 
 class DropPoints(CloudTransform):
