@@ -3,9 +3,10 @@
     python benchmarks/images.py peers --data PATH         about 10 minutes on two cores; needs `pip install pythae==0.1.2`
     python benchmarks/images.py pictures RUN [RUN ...]    reconstructions and samples of image runs, a minute
 
-`peers` writes results/image_peers.json: VAE, beta-VAE and IWAE on the same binarised MNIST images, with the same networks, first
-weights, epochs, optimiser and learning rate (pythae's cosine has steps of an epoch), each trainer on its own terms, in turn in one
-process: seconds an epoch, and the negative log-likelihood of test images by one and the same importance sampler.
+`peers` writes results/image_peers.json: VAE, beta-VAE and IWAE on the same binarised MNIST images, with the same networks,
+first weights, epochs, optimiser and learning rate, each trainer on its own terms (ours warms the rate up, lowers it in
+every step and clips gradients; pythae's cosine has steps of an epoch), in turn in one process: seconds an epoch, and the
+negative log-likelihood of test images by one and the same importance sampler.
 
 The tables of accuracy, information and log-likelihood are made by `crvae3d compare mnist --grid paper-images`.
 """
