@@ -23,7 +23,10 @@ NETS = [("mlp", "none"), *(("conv", norm) for norm in NORMS)]
 
 def settings(network: str, norm: str = "group", shape: tuple[int, int, int] = (1, 28, 20), **options) -> ImageModel:
     channels, height, width = shape
-    sized = dict(channels=channels, height=height, width=width, code_size=6, widths=SMALL[network])
+    likelihood = "bernoulli" if channels == 1 else "logistic"
+    sized = dict(
+        channels=channels, height=height, width=width, code_size=6, widths=SMALL[network], likelihood=likelihood
+    )
     return ImageModel(network, norm=norm, **{**sized, **options})
 
 

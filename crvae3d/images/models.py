@@ -67,7 +67,7 @@ class ImageModel:
 def _check_likelihood(likelihood: str, channels: int) -> None:
     if likelihood not in LIKELIHOODS:
         unknown("likelihood", likelihood, LIKELIHOODS)
-    if likelihood == "bernoulli" and channels != 1:
+    if likelihood == "bernoulli" and channels > 1:
         raise InputError(
             f"bernoulli is of black and white images of 1 channel, got {channels}: take logistic or gaussian"
         )

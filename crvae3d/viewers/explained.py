@@ -210,7 +210,11 @@ FIGURES: dict[str, Explanation] = {
         "Of the mean over those test images whose log-likelihood was sampled.",
         digits=2,
     ),
-    "n_sampled": Explanation("Images whose log-likelihood was sampled", digits=0),
+    "n_sampled": Explanation(
+        "Images whose log-likelihood was sampled",
+        text="So many of the test images, drawn once for every model.",
+        digits=0,
+    ),
     "bits_per_dimension": Explanation(
         "Bits a dimension",
         "bits",
