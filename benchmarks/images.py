@@ -1,6 +1,6 @@
 """Image VAEs beside pythae's, and the README's pictures of them.
 
-    python benchmarks/images.py peers --data PATH         half an hour on two cores; needs `pip install pythae==0.1.2`
+    python benchmarks/images.py peers --data PATH         needs `pip install pythae==0.1.2`; the committed short form took 4 minutes
     python benchmarks/images.py pictures RUN [RUN ...]    reconstructions and samples of image runs, a minute
 
 `peers` writes results/image_peers.json: VAE, beta-VAE and IWAE on the same binarised MNIST images, with the same networks,
