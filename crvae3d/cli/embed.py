@@ -6,7 +6,8 @@ examples:
   crvae3d embed runs/cr modelnet10 -o codes.parquet   a named dataset
   crvae3d embed runs/nvae my_pictures -o codes.npz    pictures, by a model of images
 
-The file holds codes, deviations and ids, and labels where there are any; failures.csv beside it names what was not read.
+The file holds codes, deviations and ids, and labels where there are any; failures.csv beside it names what was not read. A model of
+black and white images draws each grey one once, by a generator that its id seeds.
 """
 
 import argparse

@@ -41,7 +41,7 @@ IMAGE_PRESETS: dict[str, dict[str, Preset]] = {
     },
 }
 """By the network. `full`: the sizes of the paper's code, an MLP of three layers of 1,000 and convolutions of 128 to 1,024
-channels. Of an NVAE `small` takes hours on MNIST with two cores; those that are called as a dataset have its paper's sizes."""
+channels. Of an NVAE those that are called as a dataset have its paper's sizes."""
 
 IMAGE_FORMS: dict[str, dict[str, object]] = {
     "digits": dict(channels=1, height=8, width=8, likelihood="bernoulli"),
