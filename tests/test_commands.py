@@ -245,6 +245,7 @@ MISTAKES = [
     ("train shapes --consistency 0.1 --views 0 --out {tmp}/x", "needs views"),
     ("train shapes --beta -1 --out {tmp}/x", "beta must be nought or more"),
     ("train shapes --objective iwae --beta 0.1 --out {tmp}/x", "beta belongs to the objective elbo"),
+    ("train shapes --gradient one --out {tmp}/x", "gradient belongs to the objective iwae"),
     ("train shapes --epochs 0 --out {tmp}/x", "epochs must be positive"),
     ("train --resume {tmp}/nowhere", "no run in"),
     ("train --resume {place}/cr --epochs 5", "keeps its settings: leave out epochs"),

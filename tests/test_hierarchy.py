@@ -244,9 +244,7 @@ class TestBounds:
         torch.testing.assert_close(bound, vae.encoder.evidence(x), atol=0.1, rtol=0)
 
     @pytest.mark.parametrize("divergence", sorted(DIVERGENCES.keys() - {"wasserstein"}))  # that of two Gaussians alone
-    @pytest.mark.parametrize(
-        "objective", [ELBO(), IWAE(3), Autoencoder()], ids=lambda objective: type(objective).__name__
-    )
+    @pytest.mark.parametrize("objective", [ELBO(), IWAE(3), IWAE(3, "one"), Autoencoder()], ids=repr)
     def test_every_bound_and_divergence_takes_it_unchanged(self, x, objective, divergence):
         vae = model()
         consistent = Consistent(objective, 1.0, lambda x, generator: 1.5 * x, divergence=divergence)

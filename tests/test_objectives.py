@@ -77,6 +77,47 @@ def test_iwae_tightens_with_samples_and_never_passes_the_evidence(x):
     assert bounds[0] < bounds[1] < bounds[2] < encoder.evidence(x).mean() + 0.01
 
 
+def gradient_of(objective, x, repeats=40_000):
+    """The mean over draws of the gradient that shifts the posterior's mean at the first row of x, and its error."""
+    torch.manual_seed(4)
+    encoder = LinearGaussian(widen=0.7)
+    encoder.shift = nn.Parameter(torch.full((repeats, 2), 0.5, dtype=torch.float64))
+    objective(model_of(encoder), x[:1].expand(repeats, 5)).per_shape.sum().backward()
+    return encoder.shift.grad.mean(0), encoder.shift.grad.std(0) / repeats**0.5
+
+
+def test_iwae_through_one_sample_has_the_gradient_of_all_in_the_mean(x):
+    (whole, error), (one, error_of_one), (elbo, _) = (
+        gradient_of(objective, x) for objective in (IWAE(4), IWAE(4, "one"), ELBO())
+    )
+    noise = (error**2 + error_of_one**2).sqrt()
+    assert ((whole - one).abs() < 4 * noise).all()
+    assert ((whole - elbo).abs() > 20 * noise).all()  # it is another gradient than that of a plain sample
+
+
+def test_iwae_through_one_sample_has_the_same_bound_and_tells_it(x):
+    terms = []
+    for gradient in ("all", "one"):
+        torch.manual_seed(2)
+        terms.append(IWAE(7, gradient)(model_of(LinearGaussian(widen=0.7)), x))
+    torch.testing.assert_close(terms[0].per_shape, terms[1].per_shape)
+    assert terms[1].per_shape.requires_grad and not terms[1].named["bound"].requires_grad
+
+
+def test_iwae_decodes_all_samples_without_a_gradient_and_one_with_it(x):
+    model, decoded = model_of(LinearGaussian(widen=0.7)), []
+    model.decoder.register_forward_hook(
+        lambda _, codes, out: decoded.append((codes[0].shape[:-1], torch.is_grad_enabled()))
+    )
+    IWAE(6, "one")(model, x)
+    assert decoded == [((6, 8), False), ((8,), True)]
+
+
+def test_iwae_refuses_another_gradient():
+    with pytest.raises(InputError, match="all, one"):
+        IWAE(5, "some")
+
+
 def test_beta_weighs_the_rate_alone(x):
     model = model_of(LinearGaussian())
     torch.manual_seed(3)

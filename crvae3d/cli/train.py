@@ -27,11 +27,12 @@ TRANSFORMS = (
 DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")
 LIKELIHOODS = ("bernoulli", "gaussian", "logistic", "chamfer", "mixture")
 TARGETS = ("view", "original")
+GRADIENTS = ("all", "one")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "likelihood height width flows ladder "
-    "objective samples beta consistency views transform divergence target warm_up stop_gradient "
+    "objective samples gradient beta consistency views transform divergence target warm_up stop_gradient "
     "epochs batch_size points learning_rate precision devices seed"
 ).split()
 
@@ -79,6 +80,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ladder", metavar="TEXT", help="scales of an nvae from coarse to fine: '4x4:5 8x8:10'")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
+    group.add_argument(
+        "--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight: faster"
+    )
     group.add_argument(
         "--beta", type=float, help="weight of the rate; 1 is the ELBO (default: 0.005 of shapes, 1 of images)"
     )

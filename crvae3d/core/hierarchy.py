@@ -86,6 +86,12 @@ def follow(walk: Walk, codes: Tensor) -> Path:
     return Path(groups, tuple(states), batch_shape)
 
 
+def sample_of(codes: Path | Tensor, index: Tensor) -> Tensor:
+    """Of K samples for each of a batch, codes (K, B, D) or a path of them, the one that `index` (B,) names: (B, D)."""
+    codes = codes.codes if isinstance(codes, Path) else codes
+    return codes[index, torch.arange(len(index), device=index.device)]
+
+
 Walked = tuple[Path, tuple[Distribution, ...]]
 """A path, and the conditionals that its groups were taken from."""
 

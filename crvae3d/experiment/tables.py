@@ -89,6 +89,7 @@ class Objective:
     Args:
         objective: elbo, iwae, autoencoder (deterministic, no rate), or none: the regulariser alone trains the encoder.
         samples: K of iwae; None for 5.
+        gradient: of iwae: through all K samples, or through one of them, which is faster.
         beta: weight of the rate of elbo; None for `BETA`.
         consistency: lambda, the weight of what `divergence` names; None for the one in `WEIGHTS`, 0 is the plain model.
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
@@ -103,6 +104,7 @@ class Objective:
 
     objective: str = "elbo"
     samples: int | None = None
+    gradient: str = "all"
     beta: float | None = None
     consistency: float | None = None
     views: int | None = None
@@ -126,6 +128,10 @@ class Objective:
             raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
         if self.samples is not None and self.objective != "iwae":
             raise InputError(f"samples belong to the objective iwae, and {self.objective} takes one: leave them out")
+        if self.gradient != "all" and self.objective != "iwae":
+            raise InputError(
+                f"gradient belongs to the objective iwae, and {self.objective} has no choice: leave it out"
+            )
         if self.objective == "none" and not self.consistency:
             raise InputError(
                 "the objective none leaves training to the regulariser: give it a consistency weight above 0"
@@ -159,7 +165,7 @@ class Objective:
 
     def _bound(self) -> Bound:
         if self.objective == "iwae":
-            return IWAE(5 if self.samples is None else self.samples)
+            return IWAE(5 if self.samples is None else self.samples, self.gradient)
         if self.objective == "elbo":
             return ELBO(self._scheduled(self._beta), self.balance)
         return Autoencoder() if self.objective == "autoencoder" else EncoderOnly()
