@@ -22,6 +22,8 @@ ALL = [
     augment.Scale(0.5, 2.0, anisotropic=True),
     augment.Translate(0.2),
     augment.Subset(20),
+    augment.Subset(40, fewest=5),
+    augment.RandomApply(augment.RotateSO3(), 0.5),
     augment.DropPoints(0.5),
     augment.Crop(0.5),
     augment.FromPyG(RandomJitter(0.1)),
@@ -129,6 +131,32 @@ def test_subset_takes_points_that_were_there_once_each():
     assert y.shape == (3, 20, 3) and (torch.cdist(y, x).amin(2) < 1e-3).all()
     assert len(y[0].unique(dim=0)) == 20
     assert torch.equal(augment.Subset(50)(x), x)
+
+
+def test_subset_of_a_drawn_size_has_every_size_and_small_ones_as_often():
+    subset = augment.Subset(64, fewest=4)
+    sizes = torch.tensor([subset(torch.randn(2, 80, 3), generator=seeded(n)).shape[1] for n in range(600)])
+    assert sizes.min() == 4 and 60 <= sizes.max() <= 64
+    octaves = sizes.log2().long().clamp(max=5).bincount(minlength=6)[2:] / 600  # of 4, 8, 16 and 32 points on
+    assert ((octaves - 0.25).abs() < 0.08).all()
+
+
+def test_subset_refuses_more_points_at_least_than_at_most():
+    with pytest.raises(InputError, match="fewest must lie in"):
+        augment.Subset(10, fewest=11)
+
+
+def test_random_apply_moves_the_share_that_is_asked_for_and_leaves_the_others():
+    x = torch.randn(4000, 3, 3)
+    moved = (augment.RandomApply(augment.Translate(0.5), p=0.3)(x, generator=seeded()) != x).flatten(1)
+    assert (moved.any(1) == moved.all(1)).all()  # a shape as a whole
+    assert moved.all(1).float().mean().item() == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("transform", [augment.Subset(5), augment.DropPoints(0.5)], ids=repr)
+def test_random_apply_refuses_what_leaves_points_out(transform):
+    with pytest.raises(InputError, match="leaves points out"):
+        augment.RandomApply(transform)(torch.randn(4, 30, 3))
 
 
 def test_subset_of_a_padded_shape_takes_no_padding():

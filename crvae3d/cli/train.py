@@ -21,7 +21,7 @@ MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture", "m
 PRESETS = ("tiny", "small", "full", "digits", "mnist", "cifar10", "celeba64")
 OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
 TRANSFORMS = (
-    *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "crop"),
+    *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "mixed", "crop"),
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
 DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")

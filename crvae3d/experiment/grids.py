@@ -131,7 +131,7 @@ QUICK = Grid(
 
 PAPER_IMAGES = Grid(
     title="CR-VAE on images: the paper's base models, each as itself, with views, and with the regulariser",
-    shared={**PAPER, "model": "mlp", "preset": "small", "transform": "affine"},
+    shared={**PAPER, "model": "mlp", "preset": "small", "transform": "affine", "precision": "bf16-mixed"},
     cells=(
         *_three("VAE", "base models"),
         *_three("beta-VAE", "base models", beta=4.0),

@@ -36,9 +36,19 @@ OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
 BETA = 0.005
 
 
-def _views(*transforms: CloudTransform) -> Callable[[int], CloudTransform]:
-    """Views of half the training points, so that a view shares only some of the shape's points."""
-    return lambda points: augment.Compose([*transforms, augment.Jitter(), augment.Subset(points // 2)])
+def _half(points: int) -> CloudTransform:
+    return augment.Subset(points // 2)
+
+
+def _down_to_an_eighth(points: int) -> CloudTransform:
+    return augment.Subset(points, fewest=max(points // 8, 1))
+
+
+def _views(
+    *transforms: CloudTransform, left: Callable[[int], CloudTransform] = _half
+) -> Callable[[int], CloudTransform]:
+    """Views of some of the training points, so that a view shares only a part of the shape's points."""
+    return lambda points: augment.Compose([*transforms, augment.Jitter(), left(points)])
 
 
 TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
@@ -48,9 +58,11 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
     "tilt": _views(augment.Scale(0.7, 1.4, anisotropic=True), augment.Rotate(15)),
     "azimuth": _views(augment.Scale(), augment.Rotate(180)),
     "so3": _views(augment.Scale(), augment.RotateSO3()),
+    "mixed": _views(augment.Scale(), augment.RandomApply(augment.RotateSO3()), left=_down_to_an_eighth),
     "crop": _views(augment.Crop(0.3), augment.Scale(0.7, 1.4, anisotropic=True)),
 }
-"""Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points."""
+"""Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points, or
+in `mixed`, where one shape in two is rotated, any number of them down to an eighth."""
 
 GAPS: dict[str, CloudTransform] = {
     "jitter": augment.Jitter(),

@@ -90,6 +90,26 @@ class Compose(CloudTransform):
         return f"Compose({self.transforms})"
 
 
+class RandomApply(CloudTransform):
+    """A transformation that a shape undergoes with probability `p`; one that keeps every point in its place.
+
+    Raises:
+        InputError: when called, the transformation leaves points out.
+    """
+
+    def __init__(self, transform: CloudTransform, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise InputError(f"p must lie in [0, 1], got {p}; 0.5 transforms about every second shape")
+        self.transform = transform
+        self.p = p
+
+    def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
+        moved, left = self.transform.warp(points, mask, generator)
+        if left is not mask or moved.shape != points.shape:
+            raise InputError(f"{self.transform} leaves points out, and RandomApply takes what moves them alone")
+        return torch.where(uniform((len(points), 1, 1), 0, 1, points, generator) < self.p, moved, points), mask
+
+
 class Identity(CloudTransform):
     """Nothing."""
 
@@ -175,16 +195,27 @@ class Translate(CloudTransform):
 
 
 class Subset(CloudTransform):
-    """A random subset of `points` points of every shape; shapes that have fewer keep all of theirs."""
+    """A random subset of `points` points of every shape; shapes that have fewer keep all of theirs.
 
-    def __init__(self, points: int) -> None:
+    Args:
+        fewest: where given, how many points a whole batch keeps is drawn anew for it, evenly on a logarithmic scale from
+            [fewest, points].
+    """
+
+    def __init__(self, points: int, fewest: int | None = None) -> None:
+        if fewest is not None and not 1 <= fewest <= points:
+            raise InputError(f"fewest must lie in [1, points], got {fewest} of {points} points")
         self.points = points
+        self.fewest = fewest
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
-        if points.shape[1] <= self.points:
+        size = self.points
+        if self.fewest is not None:
+            size = round(uniform((), math.log(self.fewest), math.log(size), points, generator).exp().item())
+        if points.shape[1] <= size:
             return points, mask
         rank = uniform(points.shape[:2], 0, 1, points, generator)
-        return keep_lowest(points, mask, rank, self.points)
+        return keep_lowest(points, mask, rank, size)
 
 
 class DropPoints(CloudTransform):
