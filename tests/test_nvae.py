@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch import nn
 from torch.distributions import kl_divergence
 from torch.func import jacrev
 
@@ -285,6 +286,21 @@ class TestFlows:
         mode = q.log_prob(q.mean)
         for scale in (0.01, 0.1, 1.0):
             assert (q.log_prob(q.mean + scale * torch.randn(5, 24)) < mode).all()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_convolution_is_torchs_own_also_channels_last_and_for_odd_batches(size, stride):
+    own = Conv(8, 16, size, stride).to(memory_format=torch.channels_last)
+    plain = nn.Conv2d(8, 16, size, stride, size // 2)
+    plain.load_state_dict({name: own.state_dict()[name].contiguous() for name in ("weight", "bias")})
+    x = torch.randn(3, 8, 16, 16)
+    found = own(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, plain(x))
+    found.square().sum().backward(), plain(x).square().sum().backward()
+    torch.testing.assert_close(
+        own.weight.grad, plain.weight.grad.to(memory_format=torch.channels_last), rtol=1e-4, atol=1e-3
+    )
 
 
 class TestSpectralPenalty:

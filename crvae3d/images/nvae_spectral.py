@@ -33,6 +33,14 @@ class Conv(nn.Conv2d):
             self.register_buffer("right", normalize(torch.randn(self.weight[0].numel()), dim=0))
             self._iterate(ITERATIONS_AT_START)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """As `nn.Conv2d`. A kernel of one pixel with a stride is given the pixels that it sees: channels last, the
+        backward step of torch 2.13 writes past its memory there (batches of 3, two threads)."""
+        if self.kernel_size == (1, 1) and self.stride != (1, 1):
+            x = x[..., :: self.stride[0], :: self.stride[1]]
+            return nn.functional.conv2d(x, self.weight, self.bias, groups=self.groups)
+        return super().forward(x)
+
     def spectral_norm(self) -> Tensor:
         """The largest singular value of the kernel as a matrix (after, before size^2), differentiable.
 
