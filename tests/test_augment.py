@@ -23,7 +23,6 @@ ALL = [
     augment.Translate(0.2),
     augment.Subset(20),
     augment.Subset(40, fewest=5),
-    augment.RandomApply(augment.RotateSO3(), 0.5),
     augment.DropPoints(0.5),
     augment.Crop(0.5),
     augment.FromPyG(RandomJitter(0.1)),
@@ -144,19 +143,6 @@ def test_subset_of_a_drawn_size_has_every_size_and_small_ones_as_often():
 def test_subset_refuses_more_points_at_least_than_at_most():
     with pytest.raises(InputError, match="fewest must lie in"):
         augment.Subset(10, fewest=11)
-
-
-def test_random_apply_moves_the_share_that_is_asked_for_and_leaves_the_others():
-    x = torch.randn(4000, 3, 3)
-    moved = (augment.RandomApply(augment.Translate(0.5), p=0.3)(x, generator=seeded()) != x).flatten(1)
-    assert (moved.any(1) == moved.all(1)).all()  # a shape as a whole
-    assert moved.all(1).float().mean().item() == pytest.approx(0.3, abs=0.03)
-
-
-@pytest.mark.parametrize("transform", [augment.Subset(5), augment.DropPoints(0.5)], ids=repr)
-def test_random_apply_refuses_what_leaves_points_out(transform):
-    with pytest.raises(InputError, match="leaves points out"):
-        augment.RandomApply(transform)(torch.randn(4, 30, 3))
 
 
 def test_subset_of_a_padded_shape_takes_no_padding():

@@ -10,7 +10,7 @@ from crvae3d.core.objectives import Objective as Bound
 from crvae3d.core.schedules import WarmUp
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_TRANSFORMS
-from crvae3d.points import augment
+from crvae3d.points import augment, distort
 from crvae3d.points.augment import CloudTransform
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
@@ -58,11 +58,11 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
     "tilt": _views(augment.Scale(0.7, 1.4, anisotropic=True), augment.Rotate(15)),
     "azimuth": _views(augment.Scale(), augment.Rotate(180)),
     "so3": _views(augment.Scale(), augment.RotateSO3()),
-    "mixed": _views(augment.Scale(), augment.RandomApply(augment.RotateSO3()), left=_down_to_an_eighth),
+    "mixed": _views(augment.Scale(0.7, 1.4, anisotropic=True), distort.RotateWithin(45), left=_down_to_an_eighth),
     "crop": _views(augment.Crop(0.3), augment.Scale(0.7, 1.4, anisotropic=True)),
 }
 """Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points, or
-in `mixed`, where one shape in two is rotated, any number of them down to an eighth."""
+in `mixed`, which also rotates about any axis by up to 45 degrees, any number of them down to an eighth."""
 
 GAPS: dict[str, CloudTransform] = {
     "jitter": augment.Jitter(),

@@ -90,26 +90,6 @@ class Compose(CloudTransform):
         return f"Compose({self.transforms})"
 
 
-class RandomApply(CloudTransform):
-    """A transformation that a shape undergoes with probability `p`; one that keeps every point in its place.
-
-    Raises:
-        InputError: when called, the transformation leaves points out.
-    """
-
-    def __init__(self, transform: CloudTransform, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise InputError(f"p must lie in [0, 1], got {p}; 0.5 transforms about every second shape")
-        self.transform = transform
-        self.p = p
-
-    def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
-        moved, left = self.transform.warp(points, mask, generator)
-        if left is not mask or moved.shape != points.shape:
-            raise InputError(f"{self.transform} leaves points out, and RandomApply takes what moves them alone")
-        return torch.where(uniform((len(points), 1, 1), 0, 1, points, generator) < self.p, moved, points), mask
-
-
 class Identity(CloudTransform):
     """Nothing."""
 
