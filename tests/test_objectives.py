@@ -113,6 +113,15 @@ def test_iwae_decodes_all_samples_without_a_gradient_and_one_with_it(x):
     assert decoded == [((6, 8), False), ((8,), True)]
 
 
+def test_iwae_through_one_sample_tells_a_loss_that_is_not_finite(x):
+    x[1, 0] = torch.nan
+    model = model_of(LinearGaussian(widen=0.7))
+    loadings = model.encoder.loadings
+    model.decoder.decode = lambda z: Independent(Normal(z @ loadings.T, DEVIATION, validate_args=False), 1, False)
+    terms = IWAE(6, "one")(model, x)
+    assert terms.per_shape.isnan().tolist() == [False, True, *[False] * 6]
+
+
 def test_iwae_refuses_another_gradient():
     with pytest.raises(InputError, match="all, one"):
         IWAE(5, "some")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
+from torch.distributions import Distribution
 
 from crvae3d.core.hierarchy import balanced, kl_groups, sample_of
 from crvae3d.core.model import VAE
@@ -98,7 +98,7 @@ class IWAE:
             bound = torch.logsumexp(log_likelihood + log_ratio, dim=0) - math.log(self.samples)
         named = {"distortion": -log_likelihood.mean(0), "rate": -log_ratio.mean(0), "bound": bound}
         if self.gradient == "one":
-            one = Categorical(logits=(log_likelihood + log_ratio).T, validate_args=False).sample()
+            one = _drawn(log_likelihood + log_ratio)
             weight = sum(_log_weights(model, posterior, sample_of(codes, one), target))
             bound = bound + (weight - weight.detach())
         return Terms(-bound, named, posterior)
@@ -107,6 +107,11 @@ class IWAE:
 def _log_weights(model: VAE, posterior: Distribution, codes: object, target: object) -> tuple[Tensor, Tensor]:
     """log p(x|z) and log p(z) / q(z|x) of codes, each of the codes' batch shape, nats."""
     return model.decoder(codes).log_prob(target), model.prior.log_prob(codes) - posterior.log_prob(codes)
+
+
+def _drawn(log_weights: Tensor) -> Tensor:
+    """Which of K samples, (K, B) to (B,), drawn by their weights; by Gumbel's maximum, which bears what is not finite."""
+    return (log_weights - torch.empty_like(log_weights).exponential_().log()).argmax(0)
 
 
 @dataclass(frozen=True)
