@@ -77,7 +77,7 @@ class IWAE:
     Args:
         samples: K, at least 1. The decoder is run K times a shape.
         gradient: through all K samples; or through one, drawn by its weight, which has the same expectation, costs about
-            two thirds of the time, and varies more (Burda and others, section 3).
+            two thirds of the time at K = 50, and varies more (Burda and others, section 3).
     """
 
     samples: int = 5

@@ -35,7 +35,7 @@ class Conv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Conv2d`. A kernel of one pixel with a stride is given the pixels that it sees: channels last, the
-        backward step of torch 2.13 writes past its memory there (batches of 3, two threads)."""
+        backward step of torch 2.13 crashes there (batches of 3, two threads)."""
         if self.kernel_size == (1, 1) and self.stride != (1, 1):
             x = x[..., :: self.stride[0], :: self.stride[1]]
             return nn.functional.conv2d(x, self.weight, self.bias, groups=self.groups)
