@@ -19,6 +19,21 @@ OBJECTIVES = {"VAE": Objective(consistency=0), "CR-VAE": Objective(**PAPER)}
 LITERATURE = ("full", "VAE", 16)
 
 
+def _shapes(batch: int, points: int) -> torch.Tensor:
+    return load("shapes", progress=False).train.first(points).coordinates(slice(batch))
+
+
+def ellipsoids(batch: int, points: int) -> torch.Tensor:
+    """Clouds (batch, points, 3) on random ellipsoids: for machines that cannot make `shapes`."""
+    draw = torch.Generator().manual_seed(0)
+    on_sphere = torch.nn.functional.normalize(torch.randn(batch, points, 3, generator=draw), dim=-1)
+    return on_sphere * (0.2 + 0.8 * torch.rand(batch, 1, 3, generator=draw))
+
+
+clouds = _shapes
+"""What a step is timed on, called as `clouds(batch, points)`."""
+
+
 def step_figures(short: bool) -> dict[str, dict[str, float]]:
     """For each preset and objective: milliseconds, the ratio to the straightforward step, the shares of the product's rate."""
     batches = {"tiny": 32, "small": 32, "full": 16}
@@ -51,16 +66,17 @@ def _figures(preset: str, name: str, batch: int, repeats: int) -> dict[str, floa
 
 
 def prepared(preset: str, name: str, batch: int, form: str) -> Run:
-    """A whole step, of preset and objective, as a function: `ours`, `mixed` (ours in bf16) or `plain`.
+    """A whole step, of preset and objective, as a function: `ours`, `plain`, or either in bf16: `mixed`, `plain mixed`.
 
     The straightforward step takes the views' points as ours does, torch's default AdamW, and memory as it comes.
     """
     model, x, objective = _setting(preset, name, batch)
-    step = plain(model) if form == "plain" else model
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True if form != "plain" else None)
+    straightforward = form.startswith("plain")
+    step = plain(model) if straightforward else model
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=None if straightforward else True)
 
     def run() -> None:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=form == "mixed"):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=form.endswith("mixed")):
             loss = objective(step, x, 1.0, torch.Generator(x.device).manual_seed(0)).loss
         optimizer.zero_grad()
         loss.backward()
@@ -81,7 +97,7 @@ def _setting(preset: str, name: str, batch: int) -> tuple[VAE, torch.Tensor, obj
     points = sized("folding", preset)[1].points
     torch.manual_seed(0)
     model = sized("folding", preset)[0].build().to(best_device())
-    x = load("shapes", progress=False).train.first(points).coordinates(slice(batch)).to(best_device())
+    x = clouds(batch, points).to(best_device())
     return model, x, OBJECTIVES[name].build(TRANSFORMS["scale"](points))
 
 

@@ -1,0 +1,143 @@
+"""Speed on a GPU: training steps, the chamfer distance, memory, and the epoch time of ModelNet40 by `train` itself.
+
+    python benchmarks/gpu.py --data PATH      PATH holds modelnet40_train.npz; prints, and writes results/gpu.json; two minutes
+
+Steps and distances are medians of things that are run in turn, in one process. `share` is that of the card's own measured
+matrix product: of the bf16 one for bf16 steps, of the single-precision one for the others.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+RESULT = Path(__file__).parent / "results" / "gpu.json"
+STEPS = (
+    ("small", "VAE", 32),
+    ("small", "CR-VAE", 32),
+    ("full", "VAE", 16),
+    ("full", "CR-VAE", 16),
+    ("full", "VAE", 128),
+)
+CLOUDS = ((32, 1024), (32, 2048), (64, 2048), (4, 16384))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with modelnet40_train.npz")
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures go")
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("there is no GPU that torch can use: benchmarks/speed.py measures the CPU")
+    sys.path.insert(0, str(ROOT))  # for tests/references.py, which holds the straightforward implementation
+    from crvae3d.experiment.settings import provenance
+
+    parts = {
+        "rates": rates,
+        "steps": steps,
+        "memory": memory,
+        "chamfer": distances,
+        "epochs": lambda: epochs(asked.data),
+    }
+    figures: dict[str, object] = {"what": "speed on a GPU", "made_by": provenance()}
+    for name, part in parts.items():
+        figures[name] = part()
+        print(name, json.dumps(figures[name], indent=1), flush=True)
+        asked.out.write_text(json.dumps(figures, indent=2) + "\n")  # part by part: a lent machine may be gone
+
+
+def rates(size: int = 8192) -> dict[str, float]:
+    """TFLOP/s of a square matrix product, in single precision and in bf16."""
+    from measure.timing import in_turn
+
+    found = {}
+    for name, kind in (("single", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = torch.randn(2, size, size, device="cuda", dtype=kind)
+        found[name] = 2 * size**3 / in_turn({name: lambda a=a, b=b: a @ b}, 2)[name] / 1e12
+    return found
+
+
+def steps() -> dict[str, dict[str, float]]:
+    """Of each preset, objective and batch: milliseconds of ours and of the straightforward step, and shares of the rate."""
+    from measure import training
+    from measure.timing import in_turn
+
+    training.clouds = training.ellipsoids
+    rate = rates(4096)
+    found = {}
+    for preset, name, batch in STEPS:
+        forms = ("ours", "mixed", "plain", "plain mixed")
+        seconds = in_turn({form: training.prepared(preset, name, batch, form) for form in forms}, 2)
+        flops = training.needed_flops(preset, name, batch)
+        found[f"{preset}, {name}, batch {batch}"] = {
+            "gflop": flops / 1e9,
+            **{f"{form.replace(' ', '_')}_ms": 1e3 * value for form, value in seconds.items()},
+            "ratio": seconds["plain"] / seconds["ours"],
+            "bf16_ratio": seconds["plain mixed"] / seconds["mixed"],
+            "share": flops / seconds["ours"] / 1e12 / rate["single"],
+            "bf16_share": flops / seconds["mixed"] / 1e12 / rate["bf16"],
+        }
+    return found
+
+
+def memory() -> dict[str, float]:
+    """Peak megabytes of a step at the literature's size beyond what lies there before, ours and the straightforward one's."""
+    from measure import training
+
+    training.clouds = training.ellipsoids
+    found = {}
+    for form in ("ours", "plain"):
+        run = training.prepared(*training.LITERATURE, form)
+        run()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        found[f"{form}_mb"] = (torch.cuda.max_memory_allocated() - before) / 1e6
+    return found | {"ratio": found["ours_mb"] / found["plain_mb"]}
+
+
+def distances() -> dict[str, dict[str, float]]:
+    """The chamfer distance with its gradient: ours, compiled and not, beside the matrix form."""
+    from measure.chamfer import _figures
+
+    found = {}
+    for batch, size in CLOUDS:
+        a, b = (torch.rand(batch, size, 3, device="cuda") for _ in range(2))
+        found[f"{batch} x {size}"] = _figures(a, b, repeats=2, others=False)
+    return found
+
+
+def epochs(data: Path) -> dict[str, dict[str, float]]:
+    """Seconds of the last of three epochs of ModelNet40, by `train`, and the share of them spent waiting for data."""
+    from crvae3d.experiment.runs import train
+    from crvae3d.experiment.settings import Settings
+
+    found = {}
+    for preset, options in (("small", {}), ("small", {"consistency": 0}), ("full", {"consistency": 0})):
+        settings = Settings.of(
+            "modelnet40",
+            str(data),
+            preset=preset,
+            precision="bf16-mixed",
+            epochs=3 if preset == "small" else 2,
+            **options,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            train(settings, Path(folder) / "run", progress=False)
+            rows = list(csv.DictReader((Path(folder) / "run" / "metrics.csv").open()))
+        name = f"{preset}, {'VAE' if options else 'CR-VAE'}, {settings.training.points} points"
+        found[name] = {
+            "seconds": float(rows[-1]["seconds"]) - float(rows[-2]["seconds"]),
+            "wait_share": float(rows[-1]["wait_share"]),
+        }
+    return found
+
+
+if __name__ == "__main__":
+    main()
