@@ -15,6 +15,7 @@ from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.tables import TRANSFORMS, Objective
 from crvae3d.points.augment import Subset
 from crvae3d.points.models import PointModel
+from crvae3d.training import module, recorded
 from crvae3d.training.fit import check_devices, fit
 from crvae3d.training.module import seed_of
 from crvae3d.training.settings import Training
@@ -186,3 +187,49 @@ def test_one_thread_and_two_agree_to_rounding(tmp_path):
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("transform", ["scale", "mixed"])
+def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monkeypatch, transform):
+    """A CUDA graph repeats what ran on the same memory; here the step runs again, and its numbers are copied there."""
+
+    def repeating(once):
+        once()
+        found, gradients = once(), [weight.grad for weight in once.__self__.weights]
+
+        def play():
+            again = once()
+            made = [again[0], *again[1].values(), *(weight.grad for weight in once.__self__.weights)]
+            for kept, new in zip([found[0], *found[1].values(), *gradients], made, strict=True):
+                kept.data.copy_(new)
+            played.append(1)
+            return found
+
+        return play
+
+    played = []
+    objective = Objective(consistency=0.5, warm_up=0.5, transform=transform).build(TRANSFORMS[transform](50))
+    plain, _ = train(tmp_path / "plain", objective=objective)
+    monkeypatch.setattr(recorded, "on_cuda", repeating)
+    monkeypatch.setattr(module, "can_record", lambda device: True)
+    again, _ = train(tmp_path / "recorded", objective=objective)
+    assert len(played) == 12 if transform == "scale" else 0 < len(played) < 12  # views of other sizes are not played
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    for one, other in zip(rows(tmp_path / "plain"), rows(tmp_path / "recorded"), strict=True):
+        assert {name: float(value) for name, value in one.items()} == pytest.approx(
+            {name: float(value) for name, value in other.items()}, rel=1e-3
+        )
+
+
+def test_what_cannot_be_recorded_trains_as_ever_and_says_so(tmp_path, monkeypatch):
+    def refuses(once):
+        once()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    plain, _ = train(tmp_path / "plain")
+    monkeypatch.setattr(recorded, "on_cuda", refuses)
+    monkeypatch.setattr(module, "can_record", lambda device: True)
+    with pytest.warns(UserWarning, match="not recorded as a CUDA graph.*not permitted"):
+        again, _ = train(tmp_path / "refused")
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), again.parameters(), strict=True))

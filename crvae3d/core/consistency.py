@@ -65,7 +65,9 @@ class Consistent:
         if self.views > 0 and self.transform is None:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
 
-    def __call__(self, model: VAE, x: object, progress: float = 1.0, generator: torch.Generator | None = None) -> Terms:
+    def __call__(
+        self, model: VAE, x: object, progress: float | Tensor = 1.0, generator: torch.Generator | None = None
+    ) -> Terms:
         """The terms of a batch: those of x by their names, those of its views as `view_...`, and `consistency`.
 
         The generator makes the views; the samples of the posteriors come from torch's global one.
@@ -77,14 +79,18 @@ class Consistent:
         view = {name: _mean([terms.named[name] for terms, _ in pairs]) for name in original.named}
         divergence = _mean([divergence for _, divergence in pairs])
         per_shape = original.per_shape + _mean([terms.per_shape for terms, _ in pairs])
-        weight = value_at(self.weight, progress)
-        if weight != 0:
-            per_shape = per_shape + weight * divergence
+        if final(self.weight) != 0:
+            per_shape = per_shape + value_at(self.weight, progress) * divergence
         named = {**original.named, **{f"view_{name}": term for name, term in view.items()}, "consistency": divergence}
         return Terms(per_shape, named, original.posterior)
 
     def _view(
-        self, model: VAE, x: object, posterior: Distribution, progress: float, generator: torch.Generator | None
+        self,
+        model: VAE,
+        x: object,
+        posterior: Distribution,
+        progress: float | Tensor,
+        generator: torch.Generator | None,
     ) -> tuple[Terms, Tensor]:
         """The terms of one view of x, and the divergence of its posterior from the original's."""
         view = self.transform(x, generator=generator)

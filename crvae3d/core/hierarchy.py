@@ -250,7 +250,8 @@ def balanced(groups: Tensor, sizes: Sequence[int]) -> Tensor:
     tensor([5., 5.])
     """
     with torch.no_grad():
-        weights = groups.mean(1).clamp(min=0) * torch.as_tensor(sizes, dtype=groups.dtype, device=groups.device)
+        means = groups.mean(1).clamp(min=0)
+        weights = torch.stack([size * mean for size, mean in zip(sizes, means, strict=True)])
         total = weights.mean()
         weights = torch.where(total > 0, weights / total, 1.0)
     return (weights[:, None] * groups).sum(0)

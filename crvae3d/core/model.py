@@ -4,9 +4,13 @@ Kingma and Welling, Auto-Encoding Variational Bayes, 2014. What x is (a cloud, a
 know: x goes to `encoder(x)` and comes back in `decoder(z).log_prob(x)`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+
+from crvae3d.core.posteriors import DiagonalGaussian
 
 
 class VAE(nn.Module):
@@ -24,6 +28,13 @@ class VAE(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.prior = prior
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "VAE":
+        """What `to` and its like call: a prior of fixed numbers goes where the weights go."""
+        super()._apply(fn, recurse)
+        if isinstance(self.prior, DiagonalGaussian):
+            self.prior = DiagonalGaussian(fn(self.prior.loc), fn(self.prior.log_variance))
+        return self
 
     def forward(self, x: object) -> tuple[Distribution, Distribution]:
         """The posterior of x and the likelihood at one sample of it."""

@@ -56,15 +56,19 @@ class ELBO:
     beta: Schedule = 1.0
     balance: bool = False
 
-    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float | Tensor = 1.0) -> Terms:
         """Encode `x`, decode it, and judge the decoder by `target` (`x` itself where None)."""
         posterior = model.encoder(x)
         distortion = -model.decoder(posterior.rsample()).log_prob(x if target is None else target)
         groups, beta = kl_groups(posterior, model.prior), value_at(self.beta, progress)
-        rate = groups.sum(0)
-        warming = self.balance and len(groups) > 1 and beta < final(self.beta)
-        per_shape = distortion + beta * (balanced(groups, posterior.sizes) if warming else rate)
-        return Terms(per_shape, {"distortion": distortion, "rate": rate}, posterior)
+        rate = weighted = groups.sum(0)
+        if self.balance and len(groups) > 1:
+            warming = beta < final(self.beta)
+            if isinstance(warming, Tensor):  # on a GPU, which is not asked
+                weighted = torch.where(warming, balanced(groups, posterior.sizes), rate)
+            elif warming:
+                weighted = balanced(groups, posterior.sizes)
+        return Terms(distortion + beta * weighted, {"distortion": distortion, "rate": rate}, posterior)
 
 
 GRADIENTS = ("all", "one")
@@ -89,7 +93,7 @@ class IWAE:
         if self.gradient not in GRADIENTS:
             unknown("gradient", self.gradient, GRADIENTS)
 
-    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float | Tensor = 1.0) -> Terms:
         """Encode `x`, decode it K times, and judge the decoder by `target` (`x` itself where None)."""
         posterior, target = model.encoder(x), x if target is None else target
         codes = posterior.rsample(torch.Size([self.samples]))
@@ -118,7 +122,7 @@ def _drawn(log_weights: Tensor) -> Tensor:
 class Autoencoder:
     """The distortion at the posterior mean, and no rate: a deterministic auto-encoder, the control without a prior."""
 
-    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float | Tensor = 1.0) -> Terms:
         """Encode `x`, decode its mean, and judge the decoder by `target` (`x` itself where None)."""
         posterior = model.encoder(x)
         distortion = -model.decoder(posterior.mean).log_prob(x if target is None else target)
@@ -129,7 +133,7 @@ class Autoencoder:
 class EncoderOnly:
     """No bound: the decoder stays as it is, and what trains the encoder is the regulariser that wraps this."""
 
-    def __call__(self, model: VAE, x: object, target: object = None, progress: float = 1.0) -> Terms:
+    def __call__(self, model: VAE, x: object, target: object = None, progress: float | Tensor = 1.0) -> Terms:
         """Encode `x`; nothing is decoded."""
         posterior = model.encoder(x)
         return Terms(torch.zeros(posterior.batch_shape, device=posterior.mean.device), {}, posterior)

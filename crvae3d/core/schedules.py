@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from crvae3d.errors import InputError
 
 
@@ -20,15 +22,16 @@ class WarmUp:
         if not 0 < self.over <= 1:
             raise InputError(f"over must lie in (0, 1], got {self.over}; 0.2 warms up over the first fifth")
 
-    def __call__(self, progress: float) -> float:
-        return self.value * min(1.0, progress / self.over)
+    def __call__(self, progress: float | Tensor) -> float | Tensor:
+        part = progress / self.over
+        return self.value * (part.clamp(max=1) if isinstance(part, Tensor) else min(1.0, part))
 
 
 Schedule = float | WarmUp
 
 
-def value_at(schedule: Schedule, progress: float) -> float:
-    """The weight at `progress` in [0, 1]; a plain number is constant."""
+def value_at(schedule: Schedule, progress: float | Tensor) -> float | Tensor:
+    """The weight at `progress` in [0, 1]; a plain number is constant. Progress on a GPU stays there."""
     return schedule(progress) if callable(schedule) else float(schedule)
 
 

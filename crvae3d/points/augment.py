@@ -191,7 +191,10 @@ class Subset(CloudTransform):
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
         size = self.points
         if self.fewest is not None:
-            size = round(uniform((), math.log(self.fewest), math.log(size), points, generator).exp().item())
+            drawn = uniform((), math.log(self.fewest), math.log(size), points, generator).exp().round()
+            if points.is_cuda:
+                return _padded_to(drawn, points, mask, generator)
+            size = int(drawn)
         if points.shape[1] <= size:
             return points, mask
         rank = uniform(points.shape[:2], 0, 1, points, generator)
@@ -251,6 +254,13 @@ class FromPyG(CloudTransform):
 
     def __repr__(self) -> str:
         return f"FromPyG({self.transform})"
+
+
+def _padded_to(size: Tensor, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
+    """A random subset of `size` points of each shape, the others padding: a GPU need not say how many they are."""
+    rank = uniform(points.shape[:2], 0, 1, points, generator)
+    kept = order(rank, mask) < size
+    return keep_only(points, kept if mask is None else kept & mask)
 
 
 def keep_lowest(points: Tensor, mask: Tensor | None, rank: Tensor, size: int) -> Cloud:

@@ -101,7 +101,8 @@ def _log_mean_kernels(points: Tensor, centres: Tensor, scale: Tensor) -> Tensor:
         return _log_mean_kernels_in_place(points, centres, scale)
     rows = max(1, PAIRS_AT_ONCE // (len(points) * centres.shape[1]))
     parts = [
-        checkpoint(_log_mean_kernel, part, centres, scale, use_reentrant=False) for part in points.split(rows, dim=1)
+        checkpoint(_log_mean_kernel, part, centres, scale, use_reentrant=False, preserve_rng_state=False)
+        for part in points.split(rows, dim=1)
     ]
     return torch.cat(parts, dim=1)
 

@@ -93,10 +93,13 @@ class SharedNetwork(nn.Module):
 
         Which point wins a feature is found without gradient. Winners, a few points of each cloud, go through the layers
         once more, and they alone are differentiated: the gradient reaches no other point, but through a batch norm
-        in training, which therefore takes the plain way.
+        in training, which therefore takes the plain way. So does a GPU, where products cost less than finding their way
+        around them.
         """
         if self.training and any(isinstance(layer, nn.BatchNorm1d) for layer in self.layers):
             return self._of_all(points, mask)  # its statistics are those of all points, and so is its gradient
+        if points.is_cuda and torch.is_grad_enabled():
+            return self._plain(points, mask)
         with without_gradient(points.device.type):
             value, winner = self._winners(points, mask)
         if not torch.is_grad_enabled():
@@ -106,8 +109,16 @@ class SharedNetwork(nn.Module):
         won = self.layers(points.flatten(0, 1).index_select(0, rows))
         return _LinearAtWinners.apply(won, place, value, self.last.weight, self.last.bias)
 
+    def _plain(self, points: Tensor, mask: Tensor | None) -> Tensor:
+        """As it is written, padded points and all."""
+        features = self.last(self.layers(points.flatten(0, 1))).unflatten(0, points.shape[:2])
+        if mask is not None:
+            features = features.masked_fill(~mask[..., None], -torch.inf)
+        return features.max(1).values  # unlike `amax` it gives all of the gradient to one of several equal points
+
     def _of_all(self, points: Tensor, mask: Tensor | None) -> Tensor:
-        mask = torch.ones_like(points[..., 0], dtype=torch.bool) if mask is None else mask
+        if mask is None:
+            return self._plain(points, mask)
         packed = self.last(self.layers(points[mask]))
         padded = packed.new_full((*mask.shape, packed.shape[-1]), -torch.inf)
         return padded.masked_scatter(mask[..., None], packed).amax(1)

@@ -5,6 +5,7 @@ between steps, which is why a resumed run gives the numbers of an uninterrupted 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import lightning
 import numpy as np
@@ -15,6 +16,7 @@ from crvae3d.core.consistency import Consistent
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Terms
 from crvae3d.errors import Diverged
+from crvae3d.training.recorded import Recorded, can_record, recorded
 from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
 
@@ -33,25 +35,69 @@ class Fitted(lightning.LightningModule):
         super().__init__()
         self.model, self.objective, self.thin, self.training_settings = model, objective, thin, training
         self.skipped = self.skipped_in_a_row = 0
+        self.records = self.played = False  # whether steps may be played from a graph; whether the last one was
+        self.recording: Recorded | None = None
         self.means = {"train": RunningMeans(), "val": RunningMeans()}
 
     def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
-        terms = self._terms(batch, "train", self.global_step, self.global_step / self.steps)
-        weight = self.training_settings.penalty
-        return terms.loss + weight * self.model.penalty() if weight else terms.loss
+        seed, generator = self._seeded(False, self.global_step)
+        x, progress = self.thin(batch, generator=generator), self.global_step / self.steps
+        objective, found = self.objective, None
+        if self.records:  # points and views are made before what is played, by whatever code makes them
+            views = [objective.transform(x, generator=generator) for _ in range(objective.views)]
+            objective = _given(objective, views)
+            found = self._played(x, views, progress)
+            torch.manual_seed(seed)  # a recording draws numbers
+        self.played = found is not None
+        loss, means = found() if found else self._loss(objective, x, progress, generator)
+        self.means["train"].add(means, len(batch))
+        return loss
 
     def validation_step(self, batch: Tensor, batch_index: int) -> None:
-        self._terms(batch, "val", batch_index, 1.0)
+        _, generator = self._seeded(True, batch_index)
+        terms = self.objective(self.model, self.thin(batch, generator=generator), 1.0, generator)
+        self.means["val"].add(means_of(terms), len(batch))
 
-    def _terms(self, batch: Tensor, part: str, index: int, progress: float) -> Terms:
-        seed = seed_of(self.training_settings.seed, part == "val", index, self.global_rank)
+    def _seeded(self, validates: bool, index: int) -> tuple[int, torch.Generator]:
+        """Seed torch for a step, and make the generator of its points and views."""
+        seed = seed_of(self.training_settings.seed, validates, index, self.global_rank)
         torch.manual_seed(seed)
-        generator = torch.Generator(self.device).manual_seed(seed)
-        terms = self.objective(self.model, self.thin(batch, generator=generator), progress, generator)
-        self.means[part].add(
-            {"loss": terms.loss, **{name: term.mean() for name, term in terms.named.items()}}, len(batch)
-        )
-        return terms
+        return seed, torch.Generator(self.device).manual_seed(seed)
+
+    def _loss(
+        self, objective: Consistent, x: object, progress: float | Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is minimised, and the means that are shown of it."""
+        terms = objective(self.model, x, progress, generator)
+        weight = self.training_settings.penalty
+        return terms.loss + weight * self.model.penalty() if weight else terms.loss, means_of(terms)
+
+    def on_train_start(self) -> None:
+        alone = self.trainer.world_size == 1 and self.training_settings.precision != "16-mixed"  # whose loss is scaled
+        self.records = alone and isinstance(self.objective, Consistent) and can_record(self.device)
+
+    def _played(self, x: object, views: list, progress: float) -> Callable[[], tuple[Tensor, dict[str, Tensor]]] | None:
+        """What plays the step from a CUDA graph, gradient and all; None where none can."""
+        inputs = x, views, torch.full((), progress, device=self.device)
+        if self.recording is None:
+            self.recording = recorded(self._loss_and_gradient, self.model, inputs)
+            self.records = self.recording is not None
+        if self.recording is None or not self.recording.suits(inputs):
+            return None
+        return lambda: self.recording(inputs)
+
+    def _loss_and_gradient(self, x: object, views: list, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, means = self._loss(_given(self.objective, views), x, progress)
+        loss.backward()
+        return loss.detach(), means
+
+    def backward(self, loss: Tensor, *arguments: object, **options: object) -> None:
+        if not self.played:
+            super().backward(loss, *arguments, **options)
+
+    def optimizer_zero_grad(self, epoch: int, batch_index: int, optimizer: torch.optim.Optimizer) -> None:
+        if not self.played:
+            super().optimizer_zero_grad(epoch, batch_index, optimizer)
 
     def configure_gradient_clipping(
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
@@ -111,20 +157,30 @@ class RunningMeans:
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.shapes = 0
+        self.shapes: int | Tensor = 0
 
     def add(self, values: dict[str, Tensor], shapes: int) -> None:
-        if not values["loss"].isfinite():
-            return
-        self.shapes += shapes
+        counted = values["loss"].detach().isfinite()  # a GPU is not asked which it is
+        self.shapes = self.shapes + counted * shapes
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().float() * shapes
+            self.sums[name] = self.sums.get(name, 0) + torch.where(counted, value.detach().float(), 0) * shapes
 
     def take(self) -> dict[str, Tensor]:
         """The means so far, which then start anew."""
         means = {name: total / self.shapes for name, total in self.sums.items()}
         self.__init__()
         return means
+
+
+def _given(objective: Consistent, views: list) -> Consistent:
+    """The objective on views that were made already."""
+    left = iter(views)
+    return replace(objective, transform=lambda x, generator: next(left))
+
+
+def means_of(terms: Terms) -> dict[str, Tensor]:
+    """The loss, and the mean over the batch of each of its terms."""
+    return {"loss": terms.loss, **{name: term.mean() for name, term in terms.named.items()}}
 
 
 def seed_of(*parts: int) -> int:

@@ -1,0 +1,103 @@
+"""Loss and gradient of a training step, recorded as a CUDA graph once and then played with one call.
+
+A step of a small network launches hundreds of kernels of a few microseconds each, one by one from Python, and the GPU
+waits for the next one most of the time. A graph launches them all at once. It plays the same kernels on the same memory:
+every batch must have the shape of the first, and nothing in the step may ask the GPU for a number.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Run = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+"""`run(*inputs)` adds the gradient of a loss to the weights, and returns the loss and its terms."""
+
+
+class Recorded:
+    """`run` of inputs like the first ones, played from a graph.
+
+    Args:
+        run: only the weights' gradients, the model's buffers and what it returns may depend on its inputs.
+        model: whose weights get the gradients. Its buffers are left as they were before the recording.
+        inputs: tensors on one GPU, and tuples and lists of them.
+        record: `record(run)` runs it without keeping what comes of it, and returns what repeats it on the same memory.
+    """
+
+    def __init__(self, run: Run, model: nn.Module, inputs: tuple, record: Callable[..., Callable[[], object]]) -> None:
+        self.run, self.inputs = run, _mapped(torch.clone, inputs)
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        torch.clear_autocast_cache()  # weights in half precision from outside would be played as they are now
+        self.play = record(self.once)
+        torch.clear_autocast_cache()
+        self.gradients = [weight.grad for weight in self.weights]
+        for buffer, before in buffers:
+            buffer.copy_(before)
+
+    def __call__(self, inputs: tuple) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its terms, which the next call overwrites; the weights have their gradients."""
+        for mine, given in zip(_flat(self.inputs), _flat(inputs), strict=True):
+            mine.copy_(given)
+        found = self.play()
+        for weight, gradient in zip(self.weights, self.gradients, strict=True):
+            weight.grad = gradient
+        return found
+
+    def suits(self, inputs: tuple) -> bool:
+        """Whether these inputs have the shapes of the first ones."""
+        return [part.shape for part in _flat(self.inputs)] == [part.shape for part in _flat(inputs)]
+
+    def once(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the step as it is, into fresh gradients."""
+        for weight in self.weights:
+            weight.grad = None
+        return self.run(*self.inputs)
+
+
+def recorded(run: Run, model: nn.Module, inputs: tuple) -> Recorded | None:
+    """A recording on a GPU, or None, with a warning, where the step asks for what a graph cannot do."""
+    try:
+        return Recorded(run, model, inputs, on_cuda)
+    except RuntimeError as error:  # of CUDA, whatever its kind
+        warnings.warn(f"the steps are not recorded as a CUDA graph, which would be faster: {error}", stacklevel=2)
+        for weight in model.parameters():
+            weight.grad = None
+        return None
+
+
+def can_record(device: torch.device) -> bool:
+    """Whether steps on a device are worth recording."""
+    return device.type == "cuda"
+
+
+def on_cuda(run: Callable[[], object], rounds: int = 3) -> Callable[[], object]:
+    """Warm `run` up on a stream of its own, record it, and return what plays it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(rounds):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        found = run()
+
+    def play() -> object:
+        graph.replay()
+        return found
+
+    return play
+
+
+def _flat(inputs: object) -> list[Tensor]:
+    return [inputs] if isinstance(inputs, Tensor) else [part for one in inputs for part in _flat(one)]
+
+
+def _mapped(function: Callable[[Tensor], Tensor], inputs: object) -> object:
+    """The same tuples and lists of what `function` makes of the tensors."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    parts = [_mapped(function, part) for part in inputs]
+    return type(inputs)(*parts) if hasattr(inputs, "_fields") else type(inputs)(parts)
