@@ -189,8 +189,10 @@ def test_one_thread_and_two_agree_to_rounding(tmp_path):
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("transform", ["scale", "mixed"])
-def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monkeypatch, transform):
+@pytest.mark.parametrize(
+    "transform, precision", [("scale", "32-true"), ("mixed", "32-true"), ("scale", "bf16-mixed")]
+)
+def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monkeypatch, transform, precision):
     """A CUDA graph repeats what ran on the same memory; here the step runs again, and its numbers are copied there."""
 
     def repeating(once):
@@ -209,10 +211,10 @@ def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monke
 
     played = []
     objective = Objective(consistency=0.5, warm_up=0.5, transform=transform).build(TRANSFORMS[transform](50))
-    plain, _ = train(tmp_path / "plain", objective=objective)
+    plain, _ = train(tmp_path / "plain", objective=objective, precision=precision)
     monkeypatch.setattr(recorded, "on_cuda", repeating)
     monkeypatch.setattr(module, "can_record", lambda device: True)
-    again, _ = train(tmp_path / "recorded", objective=objective)
+    again, _ = train(tmp_path / "recorded", objective=objective, precision=precision)
     assert len(played) == 12 if transform == "scale" else 0 < len(played) < 12  # views of other sizes are not played
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)

@@ -88,7 +88,8 @@ class Fitted(lightning.LightningModule):
 
     def _loss_and_gradient(self, x: object, views: list, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         loss, means = self._loss(_given(self.objective, views), x, progress)
-        loss.backward()
+        with torch.autocast(self.device.type, enabled=False):  # as Lightning, which calls the step in half precision alone
+            loss.backward()
         return loss.detach(), means
 
     def backward(self, loss: Tensor, *arguments: object, **options: object) -> None:
