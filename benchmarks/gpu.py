@@ -144,6 +144,7 @@ def distances() -> dict[str, dict[str, float]]:
 
 def epochs(data: Path) -> dict[str, dict[str, float]]:
     """Seconds of the second epoch of ModelNet40, by `train`, and the share of them spent waiting for data."""
+    from crvae3d.datasets.load import load
     from crvae3d.experiment.runs import train
     from crvae3d.experiment.settings import Settings
 
@@ -160,7 +161,8 @@ def epochs(data: Path) -> dict[str, dict[str, float]]:
         with tempfile.TemporaryDirectory() as folder:
             train(settings, Path(folder) / "run", progress=False)
             rows = list(csv.DictReader((Path(folder) / "run" / "metrics.csv").open()))
-        name = f"{preset}, {'VAE' if options else 'CR-VAE'}, {settings.training.points} points"
+        points = min(settings.training.points, load("modelnet40", str(data), progress=False).train.points.shape[1])
+        name = f"{preset}, {'VAE' if options else 'CR-VAE'}, {points} points"
         found[name] = {
             "seconds": float(rows[-1]["seconds"]) - float(rows[-2]["seconds"]),
             "wait_share": float(rows[-1]["wait_share"]),

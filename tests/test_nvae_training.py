@@ -8,6 +8,7 @@ import torch
 from torch.distributions import kl_divergence
 
 import crvae3d
+from crvae3d.core.consistency import Consistent
 from crvae3d.core.hierarchy import balanced, kl_groups
 from crvae3d.core.objectives import ELBO
 from crvae3d.core.schedules import WarmUp
@@ -74,6 +75,21 @@ def test_the_rate_is_balanced_while_it_warms_up_and_plain_afterwards(digits):
         torch.testing.assert_close(terms.per_shape, terms.named["distortion"] + beta * paid)
         if beta < 1:
             assert (terms.per_shape - terms.named["distortion"] - beta * groups.sum(0)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.2, 0.5, 0.9])
+def test_progress_as_a_tensor_gives_the_same_terms(digits, progress):
+    """A recorded step reads it from the GPU's memory."""
+    model, x = TINY.build().eval(), digits.intensities(slice(16))
+    objective = Consistent(
+        ELBO(WarmUp(1.0, over=0.5), balance=True), WarmUp(0.3, over=0.8), lambda x, generator: x.flip(-1)
+    )
+    found = []
+    for given in (progress, torch.tensor(progress)):
+        torch.manual_seed(0)
+        found.append(objective(model, x, given))
+    torch.testing.assert_close(found[1].per_shape, found[0].per_shape)
+    assert found[0].named.keys() == found[1].named.keys()
 
 
 def test_a_code_of_one_group_has_nothing_to_balance(digits):

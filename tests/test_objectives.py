@@ -254,3 +254,9 @@ def test_prior_is_normalised():
     z = torch.linspace(-8, 8, 4001)[:, None]
     assert torch.trapezoid(standard_normal(1).log_prob(z).exp(), z[:, 0]).item() == pytest.approx(1, abs=1e-5)
     assert standard_normal(3).entropy().item() == pytest.approx(1.5 * math.log(2 * math.pi * math.e), rel=1e-6)
+
+
+def test_a_prior_of_fixed_numbers_goes_where_the_weights_go():
+    model = VAE(nn.Linear(2, 2), nn.Linear(2, 2), standard_normal(3)).double()
+    assert model.prior.mean.dtype == model.prior.log_variance.dtype == torch.float64
+    assert model.to("meta").prior.mean.device.type == "meta"

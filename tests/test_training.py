@@ -189,9 +189,7 @@ def test_one_thread_and_two_agree_to_rounding(tmp_path):
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "transform, precision", [("scale", "32-true"), ("mixed", "32-true"), ("scale", "bf16-mixed")]
-)
+@pytest.mark.parametrize("transform, precision", [("scale", "32-true"), ("mixed", "32-true"), ("scale", "bf16-mixed")])
 def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monkeypatch, transform, precision):
     """A CUDA graph repeats what ran on the same memory; here the step runs again, and its numbers are copied there."""
 
@@ -235,3 +233,9 @@ def test_what_cannot_be_recorded_trains_as_ever_and_says_so(tmp_path, monkeypatc
     with pytest.warns(UserWarning, match="not recorded as a CUDA graph.*not permitted"):
         again, _ = train(tmp_path / "refused")
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), again.parameters(), strict=True))
+
+
+def test_steps_are_recorded_on_a_gpu_unless_it_is_turned_off(monkeypatch):
+    assert recorded.can_record(torch.device("cuda")) and not recorded.can_record(torch.device("cpu"))
+    monkeypatch.setenv("CRVAE3D_CUDA_GRAPH", "0")
+    assert not recorded.can_record(torch.device("cuda"))

@@ -88,7 +88,7 @@ class Fitted(lightning.LightningModule):
 
     def _loss_and_gradient(self, x: object, views: list, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         loss, means = self._loss(_given(self.objective, views), x, progress)
-        with torch.autocast(self.device.type, enabled=False):  # as Lightning, which calls the step in half precision alone
+        with torch.autocast(self.device.type, enabled=False):  # only the way forward is in half precision
             loss.backward()
         return loss.detach(), means
 

@@ -2,9 +2,12 @@
 
 A step of a small network launches hundreds of kernels of a few microseconds each, one by one from Python, and the GPU
 waits for the next one most of the time. A graph launches them all at once. It plays the same kernels on the same memory:
-every batch must have the shape of the first, and nothing in the step may ask the GPU for a number.
+every batch must have the shape of the first, and nothing in the step may ask the GPU for a number. What Python decides
+anew in every step (a network that skips layers by chance, say) would be played as it was decided first: set
+CRVAE3D_CUDA_GRAPH=0 for such a network.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 
@@ -68,8 +71,8 @@ def recorded(run: Run, model: nn.Module, inputs: tuple) -> Recorded | None:
 
 
 def can_record(device: torch.device) -> bool:
-    """Whether steps on a device are worth recording."""
-    return device.type == "cuda"
+    """Whether steps on a device are worth recording, and `CRVAE3D_CUDA_GRAPH` is not 0."""
+    return device.type == "cuda" and os.environ.get("CRVAE3D_CUDA_GRAPH", "1") != "0"
 
 
 def on_cuda(run: Callable[[], object], rounds: int = 3) -> Callable[[], object]:
