@@ -33,11 +33,13 @@ class Recorded:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         torch.clear_autocast_cache()  # weights in half precision from outside would be played as they are now
-        self.play = record(self.once)
-        torch.clear_autocast_cache()
+        try:
+            self.play = record(self.once)
+        finally:
+            torch.clear_autocast_cache()
+            for buffer, before in buffers:
+                buffer.copy_(before)
         self.gradients = [weight.grad for weight in self.weights]
-        for buffer, before in buffers:
-            buffer.copy_(before)
 
     def __call__(self, inputs: tuple) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its terms, which the next call overwrites; the weights have their gradients."""
