@@ -142,7 +142,7 @@ def test_embed_takes_a_test_part_without_labels(place, tmp_path):
         assert set(table["labels"][:first]) == set(shapes[0].class_names) and set(table["labels"][first:]) == {""}
 
 
-def test_a_view_is_half_of_the_points_that_there_are(place, tmp_path, monkeypatch):
+def test_a_view_is_made_of_the_points_that_there_are(place, tmp_path, monkeypatch):
     from crvae3d.training import fit
 
     asked = []
@@ -150,9 +150,10 @@ def test_a_view_is_half_of_the_points_that_there_are(place, tmp_path, monkeypatc
         fit, "fit", lambda model, objective, *_: asked.append(objective.transform.transforms[-1].points)
     )
     train = f"train {place / 'some.npz'} --preset tiny --quiet --out {tmp_path / 'r'}"
-    for points in (200, 2048):  # the archive has 300
-        assert main([*train.split(), "--points", str(points), "--overwrite"]) == 0
-    assert asked == [100, 150]
+    for form in ("--paper", ""):
+        for points in (200, 2048):  # the archive has 300
+            assert main([*train.split(), *form.split(), "--points", str(points), "--overwrite"]) == 0
+    assert asked == [100, 150, 200, 300]  # by default as many at most, and any number down to an eighth
 
 
 def test_embed_names_what_it_could_not_read(place, tmp_path):
@@ -313,12 +314,20 @@ def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypa
     for options in ("", "--paper", "--invariant", "--invariant --consistency 3", "--divergence wasserstein"):
         assert main(f"train shapes --out x {options}".split()) == 0
     default, paper, invariant, changed, wasserstein = made
-    assert default == paper
+    assert (default.divergence, default.consistency, default.target, default.transform) == (
+        "kl",
+        1,
+        "original",
+        "mixed",
+    )
     assert (paper.divergence, paper.consistency, paper.target, paper.transform) == ("kl", 1, "view", "scale")
     assert (invariant.divergence, invariant.consistency, invariant.target) == ("nt-xent", 100, "original")
     assert (changed.divergence, changed.consistency, changed.transform) == ("nt-xent", 3, "so3")
-    assert (wasserstein.divergence, wasserstein.consistency, wasserstein.target) == ("wasserstein", 10, "view")
+    assert (wasserstein.divergence, wasserstein.consistency, wasserstein.target) == ("wasserstein", 10, "original")
     assert tuple(tables.WEIGHTS) == tuple(DIVERGENCES)
+    for options in ("", "--paper"):
+        assert main(f"train digits --out x {options}".split()) == 0
+    assert made[-2] == made[-1] and (made[-1].target, made[-1].transform) == ("view", "affine")
     with pytest.raises(SystemExit):
         main("train shapes --out x --paper --invariant".split())
     assert "not allowed with" in capsys.readouterr().err

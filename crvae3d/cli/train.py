@@ -4,6 +4,7 @@ The training split less a carved validation tenth is learnt from; the test split
 
 examples:
   crvae3d train modelnet10 --out runs/cr                       the default CR-VAE, minutes on two cores
+  crvae3d train modelnet10 --paper --out runs/paper            the form of the paper: mild views that rebuild themselves
   crvae3d train modelnet10 --invariant --out runs/inv          for shapes in any pose: codes that bear rotation
   crvae3d train modelnet10 --consistency 0 --out runs/vae      the plain VAE
   crvae3d train modelnet10 --consistency 0 --views 1 --out runs/aug    views, but no regulariser
@@ -68,7 +69,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     form = group.add_mutually_exclusive_group()
     form.add_argument(
-        "--paper", action="store_true", help="KL, and a view rebuilds itself: the default (beta: see --beta)"
+        "--paper",
+        action="store_true",
+        help="mild views that rebuild themselves (of images: the default; beta: see --beta)",
     )
     form.add_argument(
         "--invariant", action="store_true", help="of shapes: NT-Xent on rotated views, which rebuild the original"
@@ -125,9 +128,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> object:
     """The settings that the options say; what was left out keeps its default."""
+    from crvae3d.datasets.load import is_images
     from crvae3d.experiment.settings import Settings
     from crvae3d.experiment.tables import INVARIANT, PAPER
 
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
-    given = (INVARIANT if arguments.invariant else PAPER) | given
+    paper = arguments.paper and not is_images(arguments.dataset)  # of images it is the default
+    given = (INVARIANT if arguments.invariant else PAPER if paper else {}) | given
     return Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **given)

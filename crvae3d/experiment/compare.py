@@ -17,7 +17,7 @@ from threading import Thread
 
 import torch
 
-from crvae3d.datasets.load import load
+from crvae3d.datasets.load import is_images, load
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import PLAIN
 from crvae3d.experiment.cells import Task, run
@@ -25,7 +25,7 @@ from crvae3d.experiment.comparison import gather, write_results
 from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grid import Cell, Grid
 from crvae3d.experiment.grids import read_grid
-from crvae3d.experiment.modalities import modality_of
+from crvae3d.experiment.modalities import CLOUDS, IMAGES, Modality
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.compared import Comparison
 
@@ -76,9 +76,9 @@ def compare(
     for name in cells:
         if name not in [cell.name for cell in grid.cells]:
             unknown("cell", name, [cell.name for cell in grid.cells])
+    _check_controls(grid, IMAGES if is_images(str(data)) else CLOUDS)
     tasks = tasks_of(grid, data, Path(out), seeds, split, root, options)
     _check_sweep(grid, tasks)
-    _check_controls(grid, tasks)
     done = gather(tasks, Path(out), split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
     waiting = [task for task in asked if task.run not in done]
@@ -121,9 +121,8 @@ def _check_sweep(grid: Grid, tasks: list[Task]) -> None:
         raise InputError(f"the cells of a sweep differ in their consistency weight, from small to large, got {weights}")
 
 
-def _check_controls(grid: Grid, tasks: list[Task]) -> None:
+def _check_controls(grid: Grid, modality: Modality) -> None:
     for cell in grid.cells:
-        modality = modality_of(next(task for task in tasks if task.cell == cell).settings.model)
         if cell.control in PLAIN and cell.control != modality.plain:
             known = "paper-images or quick-images" if modality.name == "images" else "paper3d or quick"
             raise InputError(

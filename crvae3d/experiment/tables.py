@@ -86,9 +86,9 @@ WEIGHTS = {
 OF_FLAT_CODES = ("wasserstein", "avae", "simvae")
 """The divergences that are known between Gaussians alone, and not between hierarchies."""
 
-PAPER = {"divergence": "kl", "target": "view"}
-"""The form of Sinha and Dieng, 2021: KL between the posteriors, and a view rebuilds itself. beta stays; 1 is their ELBO.
-It is the default."""
+PAPER = {"divergence": "kl", "transform": "scale", "target": "view"}
+"""The form of Sinha and Dieng, 2021, for shapes: KL between the posteriors, and a mild view rebuilds itself. beta stays; 1 is
+their ELBO. The default has their KL on views that go farther and rebuild the original."""
 
 INVARIANT = {"divergence": "nt-xent", "transform": "so3", "target": "original"}
 """For shapes in any pose: rotated views are told from those of other shapes by their codes, and rebuild the unrotated shape."""
@@ -96,7 +96,7 @@ INVARIANT = {"divergence": "nt-xent", "transform": "so3", "target": "original"}
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised; `PAPER` by default.
+    """What is minimised.
 
     Args:
         objective: elbo, iwae, autoencoder (deterministic, no rate), or none: the regulariser alone trains the encoder.
@@ -109,7 +109,7 @@ class Objective:
         transform: family of views, a name in `TRANSFORMS` or `IMAGE_TRANSFORMS`.
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
         stop_gradient: hold the original's posterior still in the divergence.
-        target: what a view reconstructs: view (the paper's) or original.
+        target: what a view reconstructs: original, or view (the paper's).
         warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
         balance: meanwhile balance the rate between the groups of a hierarchical code.
     """
@@ -120,10 +120,10 @@ class Objective:
     beta: float | None = None
     consistency: float | None = None
     views: int | None = None
-    transform: str = "scale"
+    transform: str = "mixed"
     divergence: str = "kl"
     stop_gradient: bool = False
-    target: str = "view"
+    target: str = "original"
     warm_up: float = 0.0
     balance: bool = False
 
