@@ -146,7 +146,10 @@ def pictures(runs: list[Path]) -> None:
 
     settings = Settings.read(runs[0])
     test = IMAGES.judged(some(load(settings.data, settings.root).test, 500), settings.model, None)
-    for picture in drawn({run.name: Pretrained.from_pretrained(run) for run in runs}, test):
+    names = {
+        run.parent.name if run.name.startswith("seed-") else run.name: run for run in runs
+    }  # of `compare`, or `train`
+    for picture in drawn({name: Pretrained.from_pretrained(run) for name, run in names.items()}, test):
         path = RESULTS / f"{settings.data}_{picture.title.lower()}.png"
         path.write_bytes(picture.png)
         print(f"{path}: {picture.text}")
