@@ -147,6 +147,7 @@ def epochs(data: Path) -> dict[str, dict[str, float]]:
     from crvae3d.datasets.load import load
     from crvae3d.experiment.runs import train
     from crvae3d.experiment.settings import Settings
+    from crvae3d.experiment.tables import PAPER
 
     found = {}
     for preset, options in (("small", {}), ("small", {"consistency": 0}), ("full", {"consistency": 0})):
@@ -156,7 +157,7 @@ def epochs(data: Path) -> dict[str, dict[str, float]]:
             preset=preset,
             precision="bf16-mixed",
             epochs=2,
-            **options,
+            **(PAPER | options),
         )
         with tempfile.TemporaryDirectory() as folder:
             train(settings, Path(folder) / "run", progress=False)

@@ -239,3 +239,28 @@ def test_steps_are_recorded_on_a_gpu_unless_it_is_turned_off(monkeypatch):
     assert recorded.can_record(torch.device("cuda")) and not recorded.can_record(torch.device("cpu"))
     monkeypatch.setenv("CRVAE3D_CUDA_GRAPH", "0")
     assert not recorded.can_record(torch.device("cuda"))
+
+
+def test_an_epoch_without_a_finite_loss_has_no_means():
+    means = module.RunningMeans()
+    means.add({"loss": torch.tensor(torch.nan), "rate": torch.tensor(1.0)}, 8)
+    assert means.take() == {}
+    for loss, rate in ((2.0, 1.0), (torch.inf, 9.0), (5.0, 4.0)):
+        means.add({"loss": torch.tensor(loss), "rate": torch.tensor(rate)}, 8)
+    assert means.take() == {"loss": 3.5, "rate": 2.5}
+
+
+def test_a_recording_suits_inputs_of_its_own_shapes_and_types_alone():
+    weight = torch.nn.Linear(2, 1)
+
+    def run(x, views):
+        loss = (weight(x) + sum(weight(view) for view in views)).sum()
+        loss.backward()
+        return loss.detach(), {}
+
+    x = torch.ones(3, 2)
+    made = recorded.Recorded(run, weight, (x, [x]), lambda once: (once(), once)[1])
+    assert made.suits((2 * x, [x])) and not made.suits((x, [])) and not made.suits((x, [x[:2]]))
+    assert not made.suits((x, [x.double()]))
+    with pytest.warns(UserWarning, match="not recorded"):
+        assert recorded.recorded(run, weight, (x, None)) is None

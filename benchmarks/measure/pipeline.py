@@ -24,6 +24,7 @@ from crvae3d.experiment.modalities import sized
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import train
 from crvae3d.experiment.settings import Settings
+from crvae3d.experiment.tables import PAPER
 from measure.timing import in_turn, once
 
 POINTS = 4096
@@ -54,7 +55,7 @@ def ingest_figures(meshes: Path, short: bool) -> dict[str, float]:
 def wait_figures(short: bool) -> float:
     """The share of an epoch that a training of preset small waits for data, on the built-in shapes."""
     with tempfile.TemporaryDirectory() as place:
-        train(Settings.of("shapes", preset="tiny" if short else "small", epochs=2), place)
+        train(Settings.of("shapes", preset="tiny" if short else "small", epochs=2, **PAPER), place)
         with (Path(place) / "metrics.csv").open() as file:
             return float(list(csv.DictReader(file))[-1]["wait_share"])
 

@@ -93,10 +93,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
     )
     group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
-    group.add_argument("--transform", choices=TRANSFORMS, help="what makes a view")
+    group.add_argument("--transform", choices=TRANSFORMS, help="what makes a view (default: mixed; of images affine)")
     group.add_argument("--divergence", choices=DIVERGENCES, help="what ties a view's posterior to its original's")
     group.add_argument("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
-    group.add_argument("--target", choices=TARGETS, help="what a view must reconstruct")
+    group.add_argument("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
     group.add_argument("--warm-up", type=float, metavar="PART", help="part of the training over which weights rise")
 
 

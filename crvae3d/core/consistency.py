@@ -79,8 +79,9 @@ class Consistent:
         view = {name: _mean([terms.named[name] for terms, _ in pairs]) for name in original.named}
         divergence = _mean([divergence for _, divergence in pairs])
         per_shape = original.per_shape + _mean([terms.per_shape for terms, _ in pairs])
-        if final(self.weight) != 0:
-            per_shape = per_shape + value_at(self.weight, progress) * divergence
+        weight = value_at(self.weight, progress)
+        if isinstance(weight, Tensor) or weight != 0:  # one on a GPU is not asked
+            per_shape = per_shape + weight * divergence
         named = {**original.named, **{f"view_{name}": term for name, term in view.items()}, "consistency": divergence}
         return Terms(per_shape, named, original.posterior)
 

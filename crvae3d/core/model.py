@@ -32,7 +32,7 @@ class VAE(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "VAE":
         """What `to` and its like call: a prior of fixed numbers goes where the weights go."""
         super()._apply(fn, recurse)
-        if isinstance(self.prior, DiagonalGaussian):
+        if type(self.prior) is DiagonalGaussian and not self.prior.mean.requires_grad:
             self.prior = DiagonalGaussian(fn(self.prior.loc), fn(self.prior.log_variance))
         return self
 

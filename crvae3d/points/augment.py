@@ -179,7 +179,7 @@ class Subset(CloudTransform):
 
     Args:
         fewest: where given, how many points a whole batch keeps is drawn anew for it, evenly on a logarithmic scale from
-            [fewest, points].
+            [fewest, points]. On a GPU the others become padding, and a `Ragged` comes back.
     """
 
     def __init__(self, points: int, fewest: int | None = None) -> None:

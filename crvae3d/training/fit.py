@@ -90,6 +90,8 @@ def fit(
             trainer.fit(fitted, datamodule=batches, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
+        finally:
+            fitted.recording = None  # and its memory
     return fitted
 
 

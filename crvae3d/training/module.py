@@ -46,8 +46,7 @@ class Fitted(lightning.LightningModule):
         if self.records:  # points and views are made before what is played, by whatever code makes them
             views = [objective.transform(x, generator=generator) for _ in range(objective.views)]
             objective = _given(objective, views)
-            found = self._played(x, views, progress)
-            torch.manual_seed(seed)  # a recording draws numbers
+            found = self._played(x, views, progress, seed)
         self.played = found is not None
         loss, means = found() if found else self._loss(objective, x, progress, generator)
         self.means["train"].add(means, len(batch))
@@ -76,12 +75,15 @@ class Fitted(lightning.LightningModule):
         alone = self.trainer.world_size == 1 and self.training_settings.precision != "16-mixed"  # whose loss is scaled
         self.records = alone and isinstance(self.objective, Consistent) and can_record(self.device)
 
-    def _played(self, x: object, views: list, progress: float) -> Callable[[], tuple[Tensor, dict[str, Tensor]]] | None:
+    def _played(
+        self, x: object, views: list, progress: float, seed: int
+    ) -> Callable[[], tuple[Tensor, dict[str, Tensor]]] | None:
         """What plays the step from a CUDA graph, gradient and all; None where none can."""
         inputs = x, views, torch.full((), progress, device=self.device)
         if self.recording is None:
             self.recording = recorded(self._loss_and_gradient, self.model, inputs)
             self.records = self.recording is not None
+            torch.manual_seed(seed)  # recording draws numbers
         if self.recording is None or not self.recording.suits(inputs):
             return None
         return lambda: self.recording(inputs)
@@ -168,7 +170,7 @@ class RunningMeans:
 
     def take(self) -> dict[str, Tensor]:
         """The means so far, which then start anew."""
-        means = {name: total / self.shapes for name, total in self.sums.items()}
+        means = {name: total / self.shapes for name, total in self.sums.items()} if self.shapes else {}
         self.__init__()
         return means
 

@@ -9,7 +9,8 @@ CRVAE3D_CUDA_GRAPH=0 for such a network.
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,9 @@ class Recorded:
         return found
 
     def suits(self, inputs: tuple) -> bool:
-        """Whether these inputs have the shapes of the first ones."""
-        return [part.shape for part in _flat(self.inputs)] == [part.shape for part in _flat(inputs)]
+        """Whether these inputs have the shapes and types of the first ones."""
+        mine, given = ([(part.shape, part.dtype) for part in _flat(one)] for one in (self.inputs, inputs))
+        return mine == given
 
     def once(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the step as it is, into fresh gradients."""
@@ -65,7 +67,7 @@ def recorded(run: Run, model: nn.Module, inputs: tuple) -> Recorded | None:
     """A recording on a GPU, or None, with a warning, where the step asks for what a graph cannot do."""
     try:
         return Recorded(run, model, inputs, on_cuda)
-    except RuntimeError as error:  # of CUDA, whatever its kind
+    except (RuntimeError, TypeError) as error:  # of CUDA, whatever its kind; of inputs that are no tensors
         warnings.warn(f"the steps are not recorded as a CUDA graph, which would be faster: {error}", stacklevel=2)
         for weight in model.parameters():
             weight.grad = None
@@ -77,23 +79,38 @@ def can_record(device: torch.device) -> bool:
     return device.type == "cuda" and os.environ.get("CRVAE3D_CUDA_GRAPH", "1") != "0"
 
 
-def on_cuda(run: Callable[[], object], rounds: int = 3) -> Callable[[], object]:
+def on_cuda(run: Callable[[], object]) -> Callable[[], object]:
     """Warm `run` up on a stream of its own, record it, and return what plays it."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
+    before, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+    stream.wait_stream(before)
     with torch.cuda.stream(stream):
-        for _ in range(rounds):
+        run()  # compiles, and makes the libraries ready
+        with _asking_nothing():
             run()
-    torch.cuda.current_stream().wait_stream(stream)
+    before.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        found = run()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            found = run()
+    finally:
+        torch.cuda.set_stream(before)  # a recording that fails leaves its own
 
     def play() -> object:
         graph.replay()
         return found
 
     return play
+
+
+@contextmanager
+def _asking_nothing() -> Iterator[None]:
+    """An error for what would wait for a number from the GPU: it is told before a recording, which it would spoil."""
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 def _flat(inputs: object) -> list[Tensor]:
