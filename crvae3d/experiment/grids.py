@@ -32,6 +32,7 @@ INVARIANT_CELL = "beta-VAE + NT-Xent, so3, original"
 TRIPLET = {"divergence": "triplet"}
 NT_XENT = {"divergence": "nt-xent"}
 ROTATED = {"transform": "so3", "target": "original"}
+FARTHER = {"transform": "mixed", "target": "original"}
 
 PAPER3D = Grid(
     title="CR-VAE on shapes: base models, regularisers, transformations, contrastive losses, controls",
@@ -103,6 +104,14 @@ PAPER3D = Grid(
                 "NT-Xent, so3": {"objective": "none", **NT_XENT, "transform": "so3"},
                 "beta-VAE + triplet, so3, original": {**ROTATED, **TRIPLET},
                 INVARIANT_CELL: INVARIANT,
+            },
+        ),
+        *_against(
+            AUG,
+            "the default of train: views that go farther and rebuild the original",
+            **{
+                f"{AUG}, mixed, original": {**FARTHER, "consistency": 0.0, "views": 1},
+                "CR-beta-VAE, mixed, original": FARTHER,
             },
         ),
         *CONTROL_CELLS,
