@@ -12,7 +12,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -89,6 +88,7 @@ def _recorded(preset: str, name: str, batch: int) -> Callable[[], None]:
     """A step in bf16 as `train` takes it: the views as they come, loss and gradient from a CUDA graph, the optimiser."""
     from measure import training
 
+    from crvae3d.training.module import _given
     from crvae3d.training.recorded import Recorded, on_cuda
 
     model, x, objective = training._setting(preset, name, batch)
@@ -99,9 +99,8 @@ def _recorded(preset: str, name: str, batch: int) -> Callable[[], None]:
         return x, [objective.transform(x, generator=draw) for _ in range(objective.views)]
 
     def loss(x: torch.Tensor, views: list) -> tuple[torch.Tensor, dict]:
-        left = iter(views)
         with torch.autocast("cuda", torch.bfloat16):
-            found = replace(objective, transform=lambda x, generator: next(left))(model, x).loss
+            found = _given(objective, views)(model, x).loss
         found.backward()
         return found.detach(), {}
 

@@ -146,9 +146,8 @@ def pictures(runs: list[Path]) -> None:
 
     settings = Settings.read(runs[0])
     test = IMAGES.judged(some(load(settings.data, settings.root).test, 500), settings.model, None)
-    names = {
-        run.parent.name if run.name.startswith("seed-") else run.name: run for run in runs
-    }  # of `compare`, or `train`
+    # A run of `compare` is called by its cell, one of `train` by its folder.
+    names = {run.parent.name if run.name.startswith("seed-") else run.name: run for run in runs}
     for picture in drawn({name: Pretrained.from_pretrained(run) for name, run in names.items()}, test):
         path = RESULTS / f"{settings.data}_{picture.title.lower()}.png"
         path.write_bytes(picture.png)

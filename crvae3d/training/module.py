@@ -48,7 +48,7 @@ class Fitted(lightning.LightningModule):
             objective = _given(objective, views)
             found = self._played(x, views, progress, seed)
         self.played = found is not None
-        loss, means = found() if found else self._loss(objective, x, progress, generator)
+        loss, means = found or self._loss(objective, x, progress, generator)
         self.means["train"].add(means, len(batch))
         return loss
 
@@ -75,10 +75,8 @@ class Fitted(lightning.LightningModule):
         alone = self.trainer.world_size == 1 and self.training_settings.precision != "16-mixed"  # whose loss is scaled
         self.records = alone and isinstance(self.objective, Consistent) and can_record(self.device)
 
-    def _played(
-        self, x: object, views: list, progress: float, seed: int
-    ) -> Callable[[], tuple[Tensor, dict[str, Tensor]]] | None:
-        """What plays the step from a CUDA graph, gradient and all; None where none can."""
+    def _played(self, x: object, views: list, progress: float, seed: int) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """Loss and means of a step that a CUDA graph plays, gradient and all; None where none can."""
         inputs = x, views, torch.full((), progress, device=self.device)
         if self.recording is None:
             self.recording = recorded(self._loss_and_gradient, self.model, inputs)
@@ -86,7 +84,7 @@ class Fitted(lightning.LightningModule):
             torch.manual_seed(seed)  # recording draws numbers
         if self.recording is None or not self.recording.suits(inputs):
             return None
-        return lambda: self.recording(inputs)
+        return self.recording(inputs)
 
     def _loss_and_gradient(self, x: object, views: list, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         loss, means = self._loss(_given(self.objective, views), x, progress)
