@@ -74,9 +74,14 @@ def test_evaluate_compares_runs_beside_their_controls(place, capsys):
         gaps = [one[f"consistency_gap_{name}"] for name in tables.GAPS]
         assert one["consistency_gap"] == pytest.approx(np.mean(gaps)) and min(gaps) > 0
         assert one["made_by"]["torch"] == torch.__version__ and one["source"] == "some.npz"
+        for of in (one["robustness"], one["untrained_robustness"]):
+            assert of.keys() == {"", "_pooled"} and of[""].keys() == {"azimuth", "so3", "thin"}
+            assert all(0 <= accuracy <= 1 for accuracies in of[""].values() for accuracy in accuracies)
+            assert [len(accuracies) for accuracies in of[""].values()] == [5, 5, 5]
     shown = capsys.readouterr().out
-    assert "Untrained encoder" in shown and "Chamfer" in shown
+    assert "Untrained encoder" in shown and "Chamfer" in shown and "turned about any axis" in shown
     html = page.read_text()
+    assert "turned about any axis" in html
     assert "untrained encoder" in html and "chair_500" in html
 
 

@@ -13,8 +13,8 @@ from crvae3d.cli.main import main
 from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import Diverged, InputError
+from crvae3d.evaluation.robustness import flat
 from crvae3d.experiment import cells, compare
-from crvae3d.experiment.comparison import flat
 from crvae3d.experiment.grid import Cell, Grid, Judging
 from crvae3d.experiment.grids import GRIDS, read_grid
 from crvae3d.experiment.settings import Settings

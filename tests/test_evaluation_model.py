@@ -13,9 +13,11 @@ from crvae3d.errors import InputError
 from crvae3d.evaluation.alarms import alarms
 from crvae3d.evaluation.codes import Codes, encode
 from crvae3d.evaluation.consistency import consistency_gap, moved_by, views
-from crvae3d.evaluation.evaluate import LABELLED, UNTRAINED, LabelledShapes, evaluate_controls, evaluate_model
+from crvae3d.evaluation.evaluate import LABELLED, UNTRAINED, Further, evaluate_controls, evaluate_model
 from crvae3d.evaluation.information import active_units, mean_rate, rate_per_dimension
+from crvae3d.evaluation.labelled import LabelledShapes
 from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_error
+from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.points import augment
 from crvae3d.points.batch import dense
 
@@ -274,6 +276,18 @@ def test_all_figures_of_a_perfect_model_beside_a_blind_one():
     assert found["consistency_gap"] == pytest.approx(0.25, rel=1e-4)
     means = encode(Toy(), test.points, progress=False).means
     assert found["rate"] == pytest.approx(3 * (0.25 - 1 - np.log(0.25)) / 2 + (means**2).sum(1).mean() / 2, rel=1e-4)
+
+
+def test_the_controls_are_corrupted_as_the_model_is():
+    train, test = labelled(300, 0), labelled(100, 1)
+    turned = {"turned": lambda strength: lambda clouds, generator=None: clouds if strength < 3 else -clouds}
+    corrupted = [Corrupted(turned, test)]
+    found = evaluate_model(Toy(), train, test, {}, progress=False, further=Further(corrupted))
+    controls = evaluate_controls(Toy(), train, test, progress=False, corrupted=corrupted)
+    for accuracies in (found["robustness"][""], controls["untrained_robustness"][""]):
+        assert accuracies == {"turned": [1, 1, 0, 0, 0]}  # each class becomes the opposite one
+    assert flat(controls)["untrained_robust/turned"] == pytest.approx(0.4)
+    assert flat(found)["robust_pooled/turned/2"] == 1
 
 
 def test_without_labels_the_figures_that_need_them_are_none():

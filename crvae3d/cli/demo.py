@@ -1,4 +1,4 @@
-"""Train a plain VAE and a CR-VAE in the paper's form on shapes that the package makes itself, and compare them.
+"""Train a plain VAE and the default CR-VAE on shapes that the package makes itself, and compare them.
 
 Takes a few minutes on two cores; ends with a table and a page to open in a browser.
 

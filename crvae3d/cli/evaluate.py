@@ -1,4 +1,4 @@
-"""Judge frozen codes: linear SVM, nearest neighbours, chamfer, consistency gap, beside untrained controls.
+"""Judge frozen codes: linear SVM on clean, turned and thinned shapes, chamfer, consistency gap, beside untrained controls.
 
 Several runs make one comparison. What is chosen (C, k) is chosen on a part of the training split.
 

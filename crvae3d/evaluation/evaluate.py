@@ -14,13 +14,13 @@ from crvae3d.evaluation.consistency import Moved, Transform, moved_by
 from crvae3d.evaluation.frozen import Shapes, frozen, take
 from crvae3d.evaluation.information import active_units, information_cap, mutual_information
 from crvae3d.evaluation.knn import knn_probe
-from crvae3d.evaluation.labelled import FEATURES, LABELLED, Labelled, labelled_figures, share_classes
+from crvae3d.evaluation.labelled import FEATURES, LABELLED, Labelled, LabelledShapes, labelled_figures, share_classes
 from crvae3d.evaluation.likelihood import log_likelihood
-from crvae3d.evaluation.linear import LinearClassifier, linear_probe
+from crvae3d.evaluation.linear import LinearClassifier, fit_linear
 from crvae3d.evaluation.occupancy import OccupancyCodes
 from crvae3d.evaluation.pixels import PixelCodes
 from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_error
-from crvae3d.evaluation.robustness import features_of, robustness
+from crvae3d.evaluation.robustness import Corrupted, robust_figures
 
 Figures = dict[str, Any]
 Pair = tuple[np.ndarray, np.ndarray]
@@ -34,32 +34,6 @@ PLAIN: dict[str, Callable[[Shapes, int, bool], nn.Module]] = {
 
 UNTRAINED = ("untrained_accuracy", "untrained_accuracy_pooled", "untrained_knn_accuracy")
 """The figures of an untrained encoder, which are None without labels, as is `<name>_accuracy` of a control in `PLAIN`."""
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledShapes:
-    """Shapes and their classes.
-
-    Attributes:
-        points: (S, N, 3) or, of images, (S, C, H, W): a tensor, or a dataset of either.
-        labels: (S,) integers, or None.
-    """
-
-    points: Shapes
-    labels: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Corrupted:
-    """Shapes that are corrupted.
-
-    Attributes:
-        families: called with a strength from 1 to 5, by name.
-        shapes: labelled.
-    """
-
-    families: Mapping[str, Callable[[int], Transform]]
-    shapes: LabelledShapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +92,7 @@ def evaluate_model(
         known = encode(model, train.points, batch_size, progress, f"{name}encoding train")
         labelled = Labelled(known, codes, train.labels, test.labels)
         found, classifiers = labelled_figures(labelled, seed, further.episodes, progress, name)
-        figures |= found | _robust(model, classifiers, further.corrupted, seed, progress, name)
+        figures |= found | robust_figures(model, classifiers, further.corrupted, seed, progress, name)
     moved = moved_by(model, test.points, transforms, seed, batch_size, progress, f"{name}consistency gap")
     figures |= _of_moves(moved) | _of_codes(codes, seed)
     if hasattr(model, "decoder"):
@@ -130,30 +104,6 @@ def evaluate_model(
     return _told(figures)
 
 
-def _robust(
-    model: nn.Module,
-    classifiers: Mapping[str, LinearClassifier],
-    corrupted: Sequence[Corrupted],
-    seed: int,
-    progress: bool,
-    name: str,
-) -> Figures:
-    """The accuracy of the classifiers on corrupted shapes, for each read-out, family and strength."""
-    if not (corrupted and classifiers):
-        return {}
-    named = {FEATURES[suffix]: classifier for suffix, classifier in classifiers.items()}
-    asked = {"seed": seed, "progress": progress, "what": f"{name}corrupted shapes"}
-    found = [
-        robustness(features_of(model), named, part.shapes.points, part.shapes.labels, part.families, **asked)
-        for part in corrupted
-    ]
-    by_suffix = {
-        suffix: {family: accuracies for one in found for family, accuracies in one[FEATURES[suffix]].items()}
-        for suffix in classifiers
-    }
-    return {"robustness": by_suffix}
-
-
 def evaluate_controls(
     untrained_model: nn.Module,
     train: LabelledShapes,
@@ -163,6 +113,7 @@ def evaluate_controls(
     progress: bool = True,
     plain: str = "occupancy",
     plain_sees: tuple[Shapes, Shapes] | None = None,
+    corrupted: Sequence[Corrupted] = (),
 ) -> Figures:
     """What the same classifiers make of an untrained encoder, `UNTRAINED`, and of no network at all, `<plain>_accuracy`.
 
@@ -172,30 +123,35 @@ def evaluate_controls(
         plain: a name in `PLAIN`.
         plain_sees: train and test as that control is given them, where encoders see something else, such as images that
             were drawn black and white.
+        corrupted: for the figure `untrained_robustness`.
     """
     names = (*UNTRAINED, f"{plain}_accuracy")
     if train.labels is None or test.labels is None or not share_classes(train.labels, test.labels):
         return dict.fromkeys(names)
     parts = train.points, test.points
     known, codes = (encode(untrained_model, part, batch_size, progress, "untrained encoder") for part in parts)
-    ask = (train.labels, test.labels, seed, progress, "control: ")
-    means, knn = _probes((known.means, codes.means), *ask)
-    pooled, _ = _probes((known.pooled, codes.pooled), *ask)
+    ask = (train.labels, test.labels, seed, progress)
+    means = known.means, codes.means
+    of_means, accuracy = _fitted(means, *ask)
+    of_pooled, accuracy_pooled = _fitted((known.pooled, codes.pooled), *ask)
+    knn = None if of_means is None else knn_probe(means[0], ask[0], means[1], ask[1], seed=seed).accuracy
     seen = plain_sees or parts
     made = PLAIN[plain](seen[0], seed, progress)
-    simple, _ = _probes(tuple(encode(made, part, progress=False).means for part in seen), *ask)
-    return dict(zip(names, (means[0], pooled[0], knn, simple[0]), strict=True))
+    _, simple = _fitted(tuple(encode(made, part, progress=False).means for part in seen), *ask)
+    fitted = {suffix: one for suffix, one in zip(FEATURES, (of_means, of_pooled), strict=True) if one is not None}
+    robust = robust_figures(untrained_model, fitted, corrupted, seed, progress, "untrained encoder: ")
+    figures = dict(zip(names, (accuracy, accuracy_pooled, knn, simple), strict=True))
+    return figures | {f"untrained_{name}": found for name, found in robust.items()}
 
 
-def _probes(
-    pair: Pair, labels: np.ndarray, test_labels: np.ndarray, seed: int, progress: bool, name: str
-) -> tuple[tuple[float | None, float | None], float | None]:
-    """The linear classifier's accuracy and cost, and the accuracy of nearest neighbours; None for broken features."""
+def _fitted(
+    pair: Pair, labels: np.ndarray, test_labels: np.ndarray, seed: int, progress: bool
+) -> tuple[LinearClassifier | None, float | None]:
+    """A control's linear classifier and its accuracy; None for broken features."""
     if not all(np.isfinite(part).all() for part in pair):
-        return (None, None), None
-    data = pair[0], labels, pair[1], test_labels
-    linear = linear_probe(*data, seed=seed, progress=progress, what=f"{name}linear classifier")
-    return (linear.accuracy, linear.cost), knn_probe(*data, seed=seed).accuracy
+        return None, None
+    classifier = fit_linear(pair[0], labels, seed=seed, progress=progress, what="control: linear classifier")
+    return classifier, classifier.accuracy(pair[1], test_labels)
 
 
 def _of_codes(codes: Codes, seed: int) -> Figures:

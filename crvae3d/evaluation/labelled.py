@@ -8,6 +8,7 @@ import numpy as np
 from crvae3d.evaluation.clustering import clustering
 from crvae3d.evaluation.codes import Codes
 from crvae3d.evaluation.fewshot import EPISODES, drawable, few_shot
+from crvae3d.evaluation.frozen import Shapes
 from crvae3d.evaluation.knn import knn_probe
 from crvae3d.evaluation.linear import LinearClassifier, fit_linear
 from crvae3d.evaluation.retrieval import retrieval
@@ -22,6 +23,19 @@ OF_MEANS = (
 )
 LABELLED = (*(name + suffix for suffix in FEATURES for name in OF_EACH), *OF_MEANS)
 """The figures that need labels, and are None without; those of the pooled features end in `_pooled`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledShapes:
+    """Shapes and their classes.
+
+    Attributes:
+        points: (S, N, 3) or, of images, (S, C, H, W): a tensor, or a dataset of either.
+        labels: (S,) integers, or None.
+    """
+
+    points: Shapes
+    labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

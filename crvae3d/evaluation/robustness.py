@@ -8,7 +8,9 @@ the family's name and the test set alone, and are drawn for `SHAPES_A_DRAW` shap
 of a draw for each shape. The strengths of a family share their draw, so that the strength is what differs between them.
 """
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.consistency import Transform
 from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
+from crvae3d.evaluation.labelled import FEATURES, LabelledShapes
 from crvae3d.evaluation.linear import LinearClassifier
 from crvae3d.points.batch import Ragged, dense, like
 
@@ -27,6 +30,81 @@ Encode = Callable[[Tensor | Ragged], Mapping[str, np.ndarray]]
 
 Families = Mapping[str, Callable[[int], Transform]]
 """Transformations by the family's name and the strength."""
+
+
+@dataclass(frozen=True, eq=False)
+class Corrupted:
+    """Shapes that are corrupted.
+
+    Attributes:
+        families: called with a strength from 1 to 5, by name.
+        shapes: labelled.
+    """
+
+    families: Families
+    shapes: LabelledShapes
+
+
+def robust_figures(
+    model: nn.Module,
+    classifiers: Mapping[str, LinearClassifier],
+    corrupted: Sequence[Corrupted],
+    seed: int = 0,
+    progress: bool = True,
+    name: str = "",
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """The figure `robustness`: by read-out and family, accuracies in the order of the strengths.
+
+    Args:
+        model: whose features the classifiers were fitted on.
+        classifiers: by the suffix of their read-out in `FEATURES`.
+        corrupted: what is corrupted, and how.
+        seed: of the views.
+        progress: whether to show it.
+        name: before what the progress says.
+
+    Returns:
+        Empty where nothing is corrupted, or nothing was fitted.
+    """
+    if not (corrupted and classifiers):
+        return {}
+    named = {FEATURES[suffix]: classifier for suffix, classifier in classifiers.items()}
+    asked = {"seed": seed, "progress": progress, "what": f"{name}corrupted shapes"}
+    found = [
+        robustness(features_of(model), named, part.shapes.points, part.shapes.labels, part.families, **asked)
+        for part in corrupted
+    ]
+    by_suffix = {
+        suffix: {family: accuracies for one in found for family, accuracies in one[FEATURES[suffix]].items()}
+        for suffix in classifiers
+    }
+    return {"robustness": by_suffix}
+
+
+def flat(figures: Mapping[str, object]) -> dict[str, float | None]:
+    """The numbers of an evaluation by name: `robust/<family>/<strength>`, `robust/<family>` and `robust_mean` too.
+
+    Those of the pooled features begin with `robust_pooled`, and the control's with `untrained_robust`.
+    """
+    found = {name: value for name, value in figures.items() if _is_figure(value)}
+    for stem in ("robust", "untrained_robust"):
+        for suffix, families in figures.get(f"{stem}ness", {}).items():
+            found |= _flat(stem + suffix, families)
+    return found
+
+
+def _flat(stem: str, families: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    found = {
+        f"{stem}/{family}/{strength}": value
+        for family, accuracies in families.items()
+        for strength, value in enumerate(accuracies, 1)
+    }
+    means = {f"{stem}/{family}": statistics.fmean(accuracies) for family, accuracies in families.items()}
+    return found | means | ({f"{stem}_mean": statistics.fmean(means.values())} if means else {})
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def robustness(

@@ -15,8 +15,10 @@ from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.errors import Diverged, InputError
-from crvae3d.evaluation.evaluate import PLAIN, Corrupted, Figures, Further, LabelledShapes, evaluate_model
-from crvae3d.experiment.evaluate import POINTS, judged_shapes, some
+from crvae3d.evaluation.evaluate import PLAIN, Figures, Further, evaluate_model
+from crvae3d.evaluation.labelled import LabelledShapes
+from crvae3d.evaluation.robustness import Corrupted
+from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, turned_and_thinned
 from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.modalities import CLOUDS, modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
@@ -157,10 +159,6 @@ def _plain(task: Task) -> nn.Module:
 _MAKERS = {None: _trained, "untrained": _untrained, "supervised": _supervised, **dict.fromkeys(PLAIN, _plain)}
 
 
-IN_FULL = ("azimuth", "so3", "thin")
-"""The corruptions that every test shape undergoes; clouds are thinned from all of their points."""
-
-
 def _judged(task: Task, model: nn.Module) -> Figures:
     train, test = _shapes(task)
     judging, modality = task.judging, modality_of(task.settings.model)
@@ -193,14 +191,9 @@ def _for_likelihood(task: Task, test: Clouds | Images) -> Clouds | Images:
 def _corrupted(test: LabelledShapes, judging: Judging) -> tuple[Corrupted, ...]:
     """Which clouds undergo which corruptions."""
     dense = test.points.first(min(POINTS, test.points.points.shape[1]))
-    whole = dense.first(min(judging.robust_points, dense.points.shape[1]))
-    fewer = some(whole, judging.robust_shapes)
+    fewer = some(dense.first(min(judging.robust_points, dense.points.shape[1])), judging.robust_shapes)
     kinds = {family: at for family, at in CORRUPTIONS.items() if family not in IN_FULL}
-    return (
-        Corrupted({"azimuth": CORRUPTIONS["azimuth"], "so3": CORRUPTIONS["so3"]}, LabelledShapes(whole, test.labels)),
-        Corrupted({"thin": CORRUPTIONS["thin"]}, LabelledShapes(dense, test.labels)),
-        Corrupted(kinds, LabelledShapes(fewer, fewer.labels)),
-    )
+    return *turned_and_thinned(dense, judging.robust_points), Corrupted(kinds, LabelledShapes(fewer, fewer.labels))
 
 
 def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:

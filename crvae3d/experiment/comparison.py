@@ -2,13 +2,13 @@
 
 import csv
 import json
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
 from crvae3d.evaluation.evaluate import Figures
+from crvae3d.evaluation.robustness import flat
 from crvae3d.experiment.cells import Task
 from crvae3d.experiment.grid import Grid
 from crvae3d.experiment.pretrained import model_of
@@ -90,7 +90,8 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
     for (name, seed), one in figures.items():
         mine = found.setdefault(name, {})
         for figure, value in flat(one).items():
-            mine.setdefault(figure, {})[seed] = value
+            if figure != "seed":
+                mine.setdefault(figure, {})[seed] = value
     comparison = _comparison(grid, found, figures, tasks, split)
     _write_json(out / RESULTS, grid, tasks, figures, split)
     (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8")
@@ -103,24 +104,6 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
         robustness_figure(comparison, shown, out / "robustness.png")
     write_comparison(out / "page.html", comparison)
     return comparison
-
-
-def flat(figures: Mapping[str, object]) -> dict[str, float | None]:
-    """The numbers of an evaluation by name: `robust/<family>/<strength>`, `robust/<family>` and `robust_mean` too."""
-    found = {name: value for name, value in figures.items() if _is_figure(value) and name != "seed"}
-    for suffix, families in figures.get("robustness", {}).items():
-        means = []
-        for family, accuracies in families.items():
-            found |= {f"robust{suffix}/{family}/{strength}": value for strength, value in enumerate(accuracies, 1)}
-            found[f"robust{suffix}/{family}"] = mean = statistics.fmean(accuracies)
-            means.append(mean)
-        if means:
-            found[f"robust{suffix}_mean"] = statistics.fmean(means)
-    return found
-
-
-def _is_figure(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _comparison(

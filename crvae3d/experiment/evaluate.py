@@ -10,15 +10,22 @@ from crvae3d.datasets.clouds import Clouds, same_classes
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
-from crvae3d.evaluation.evaluate import Figures, Further, LabelledShapes, evaluate_controls, evaluate_model
-from crvae3d.experiment.modalities import IMAGES, Model, check_kind, modality_of
+from crvae3d.evaluation.evaluate import Figures, Further, evaluate_controls, evaluate_model
+from crvae3d.evaluation.labelled import LabelledShapes
+from crvae3d.evaluation.robustness import Corrupted, flat
+from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
 from crvae3d.experiment.runs import decodes, learn_from, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
+from crvae3d.points.corrupt import CORRUPTIONS
 
 SPLITS = ("test", "validation")
 POINTS = 2048
 """Points a shape in an evaluation, at most: the first of those stored, the same for every model."""
+TURNED_POINTS = 1024
+"""Points a shape, at most, where it is turned for the figure `robustness`."""
+IN_FULL = ("azimuth", "so3", "thin")
+"""The corruptions that every evaluation has, of all test shapes; clouds are thinned from all of their points."""
 
 
 def evaluate(run: str | Path, **options: object) -> dict[str, object]:
@@ -120,13 +127,15 @@ def _judged(
         name, model = run.name, models[run.name]
         began_as = model.settings, Settings.read(run).training.seed
         modality, asked = modality_of(model.settings), {"seed": seed, "progress": progress}
+        labelled = shapes[1].labels is not None
+        corrupted = turned_and_thinned(shapes[1].points, TURNED_POINTS) if modality is CLOUDS and labelled else ()
         if began_as not in controls:
             untrained = VAE.build(*began_as).to(best_device())
-            controls[began_as] = evaluate_controls(untrained, *shapes, **asked, plain=modality.plain, plain_sees=raw)
+            others = {"plain": modality.plain, "plain_sees": raw, "corrupted": corrupted}
+            controls[began_as] = evaluate_controls(untrained, *shapes, **asked, **others)
         judged = model if decodes(Settings.read(run)) else without_decoder(model)
-        asked |= {"distance": modality.distance, "title": name}
-        if modality.sampled:
-            asked["further"] = Further(sampled=some(shapes[1].points, modality.sampled))
+        further = Further(corrupted, some(shapes[1].points, modality.sampled) if modality.sampled else None)
+        asked |= {"distance": modality.distance, "title": name, "further": further}
         found = evaluate_model(judged, *shapes, modality.gaps(model.settings), **asked)
         figures[name] = found | controls[began_as]
     return figures
@@ -164,6 +173,16 @@ def some(part: Clouds | Images, count: int) -> Clouds | Images:
     return part.select(np.sort(np.random.default_rng(0).permutation(len(part))[:count]))
 
 
+def turned_and_thinned(test: Clouds, points: int) -> tuple[Corrupted, ...]:
+    """The test shapes, which have labels, turned with so many points at most, and thinned from all that they have."""
+    fewer = test.first(min(points, test.points.shape[1]))
+    families = {family: CORRUPTIONS[family] for family in IN_FULL}
+    thinned = {"thin": families.pop("thin")}
+    return Corrupted(families, LabelledShapes(fewer, test.labels)), Corrupted(
+        thinned, LabelledShapes(test, test.labels)
+    )
+
+
 def print_table(figures: dict[str, dict[str, object]]) -> None:
     """The figures that matter most, a column a run, on standard output; alarms below."""
     from rich.console import Console
@@ -175,9 +194,10 @@ def print_table(figures: dict[str, dict[str, object]]) -> None:
     table.add_column("")
     for name in figures:
         table.add_column(name, justify="right")
-    for key in (key for key in SHOWN if any(key in one for one in figures.values())):
+    numbers = [flat(one) for one in figures.values()]
+    for key in (key for key in SHOWN if any(key in one for one in numbers)):
         told = explain(key)
-        values = [told.show(one.get(key)) for one in figures.values()]
+        values = [told.show(one.get(key)) for one in numbers]
         table.add_row(f"{told.title}{f' ({told.unit})' if told.unit else ''}", *values)
     console = Console()
     console.print(table)
@@ -194,6 +214,12 @@ SHOWN = (
     "untrained_accuracy_pooled",
     "occupancy_accuracy",
     "pixels_accuracy",
+    "robust/azimuth",
+    "untrained_robust/azimuth",
+    "robust/so3",
+    "untrained_robust/so3",
+    "robust/thin",
+    "untrained_robust/thin",
     "knn_accuracy",
     "untrained_knn_accuracy",
     "few_shot_10_10",

@@ -12,6 +12,7 @@ from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
 from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.reconstruction import reconstruct, reconstruction_error
+from crvae3d.evaluation.robustness import flat
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import decodes
 from crvae3d.experiment.settings import Settings
@@ -30,6 +31,9 @@ CONTROLS = {
         "svm_accuracy": "untrained_accuracy",
         "svm_accuracy_pooled": "untrained_accuracy_pooled",
         "knn_accuracy": "untrained_knn_accuracy",
+        "robust/azimuth": "untrained_robust/azimuth",
+        "robust/so3": "untrained_robust/so3",
+        "robust/thin": "untrained_robust/thin",
     },
     "occupancy histogram": {"svm_accuracy": "occupancy_accuracy"},
     "pixels": {"svm_accuracy": "pixels_accuracy"},
@@ -37,7 +41,8 @@ CONTROLS = {
 """Columns of controls, and which of an evaluation's figures stand in them."""
 
 FIGURES = (
-    "svm_accuracy svm_accuracy_pooled svm_literature knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
+    "svm_accuracy svm_accuracy_pooled robust/azimuth robust/so3 robust/thin svm_literature "
+    "knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
     "retrieval_map recall_1 nmi ari chamfer mean_squared_error nll_10 nll_100 nll_1000 nll_error n_sampled bits_per_dimension "
     "consistency_gap consistency_shift active_units mutual_information rate"
 ).split()
@@ -90,7 +95,7 @@ def _controls(figures: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str
     for control, rows in CONTROLS.items():
         of_runs = {
             run: {shown: one[key] for shown, key in rows.items() if one.get(key) is not None}
-            for run, one in figures.items()
+            for run, one in ((run, flat(each)) for run, each in figures.items())
         }
         alike = len({tuple(column.items()) for column in of_runs.values()}) == 1
         names = {run: control if alike else f"{control} of {run}" for run in of_runs}
@@ -101,6 +106,7 @@ def _controls(figures: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str
 def _model_report(
     run: Path, model: VAE, figures: Mapping[str, object], test: Clouds | Images, seed: int
 ) -> ModelReport:
+    figures = flat(figures)
     gaps = {
         name: name.replace("consistency_gap_", "consistency_gap/") for name in figures if "consistency_gap_" in name
     }

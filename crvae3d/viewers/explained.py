@@ -139,6 +139,9 @@ FIGURES: dict[str, Explanation] = {
         "Corrupted shapes, mean, pooled features", "The same on features before the posterior."
     ),
     "robust_pooled": _accuracy("Corrupted shapes, pooled features", "The same on features before the posterior."),
+    "untrained_robust": _accuracy(
+        "Untrained encoder, corrupted shapes", "The same on the same encoder before any training."
+    ),
     "chamfer": Explanation(
         "Chamfer distance",
         "10⁻³",
@@ -242,6 +245,10 @@ CURVES: dict[str, Explanation] = {
 }
 
 
+_DETAILS = {"azimuth": "turned about the vertical", "so3": "turned about any axis", "thin": "thinned"}
+"""What a detail of a figure is called, where its name says too little."""
+
+
 def explain(name: str) -> Explanation:
     """The explanation of a figure, or of its stem where it has a detail; an unknown name speaks for itself.
 
@@ -254,7 +261,8 @@ def explain(name: str) -> Explanation:
         return Explanation(name.replace("_", " "))
     if not detail:
         return known
-    detail = detail.replace("_", " ").replace("/", ", strength ")
+    kind, _, strength = detail.partition("/")
+    detail = _DETAILS.get(kind, kind.replace("_", " ")) + (f", strength {strength}" if strength else "")
     return Explanation(f"{known.title}: {detail}", known.unit, "", known.better, known.factor, known.digits)
 
 
