@@ -4,7 +4,8 @@ import functools
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,6 @@ def train(
         kept = Settings.read(out)
         settings = replace(kept, root=settings.root or kept.root)
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
-    model.decoder.requires_grad_(decodes(settings))  # several devices refuse weights that no gradient reaches
     modality = modality_of(settings.model)
     splits = load(settings.data, settings.root, progress=progress and first, **modality.loading(settings.model))
     rest, validation = learn_from(splits)
@@ -65,20 +65,21 @@ def train(
         settings.write(out, source=splits.form)
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
-    fit(
-        model,
-        objective,
-        *on_the_gpu_if_it_fits(rest, validation, training),
-        modality.drawn(settings.model, points),
-        training,
-        out,
-        save,
-        out.name,
-        resume,
-        progress,
-    )
-    model.decoder.requires_grad_(True)
+    data = *on_the_gpu_if_it_fits(rest, validation, training), modality.drawn(settings.model, points)
+    with nullcontext() if decodes(settings) else _held(model.decoder):
+        fit(model, objective, *data, training, out, save, out.name, resume, progress)
     return model.eval()
+
+
+@contextmanager
+def _held(network: nn.Module) -> Iterator[None]:
+    """Leave a network out of the training: several devices refuse weights that no gradient reaches."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    yield
+    for weight in weights:
+        weight.requires_grad_(True)
 
 
 def _view(settings: Settings, points: int) -> Callable[..., object] | None:

@@ -35,7 +35,8 @@ class ImageTransform:
         if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
             came = f"{x.dtype} of the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InputError(f"a batch of images is floats of the shape (batch, channels, height, width), got {came}")
-        return self.warp(x, generator)
+        with torch.autocast(x.device.type, enabled=False):  # half of the digits are too few to say where a pixel goes
+            return self.warp(x, generator)
 
     def warp(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """Transform images (B, C, H, W), each by a draw of its own."""

@@ -75,8 +75,8 @@ def _draw(model: VAE, count: int, temperature: float, seed: int) -> Path | Tenso
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         if not isinstance(prior, Chain):
-            noise = torch.randn(count, *prior.event_shape)
-            return (prior.mean + temperature * prior.stddev * noise).to(device)
+            noise = torch.randn(count, *prior.event_shape).to(device)
+            return prior.mean.to(device) + temperature * prior.stddev.to(device) * noise
         conditional = partial(_tempered, prior, temperature)
         return Chain(prior.walk, conditional).rsample(torch.Size([count]))
 

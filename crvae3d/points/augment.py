@@ -1,7 +1,7 @@
 """Semantics-preserving transformations t(x) of clouds: PyG transforms which also take dense batches.
 
-Called with a dense batch (B, N, 3), a `Ragged` or a PyG `Data`, a transformation draws anew for every shape. It keeps no
-state: the same generator gives the same views. Which of them preserve the semantics depends on the dataset: on an aligned
+Called with a dense batch (B, N, 3), a `Ragged` or a PyG `Data`, a transformation draws anew for every shape, in the
+precision of its input also under autocast. It keeps no state: the same generator gives the same views. Which of them preserve the semantics depends on the dataset: on an aligned
 one the pose tells classes apart, and a rotation about the up axis does cost accuracy.
 """
 
@@ -34,7 +34,9 @@ class CloudTransform(BaseTransform):
         Returns:
             The same form (a list comes back as a `Ragged`); `pos` alone of PyG data is changed or thinned.
         """
-        points, mask = self.warp(*dense(x), generator)
+        points, mask = dense(x)
+        with torch.autocast(points.device.type, enabled=False):  # a rotation in half precision is not one
+            points, mask = self.warp(points, mask, generator)
         return _to_pyg(x, points, mask) if hasattr(x, "pos") else like(points, mask)
 
     def forward(self, data: object) -> object:

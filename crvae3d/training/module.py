@@ -37,10 +37,12 @@ class Fitted(lightning.LightningModule):
         self.skipped = self.skipped_in_a_row = 0
         self.records = self.played = False  # whether steps may be played from a graph; whether the last one was
         self.recording: Recorded | None = None
+        self.before: list[Tensor] = []  # the model's buffers before a step, for one that is left out
         self.means = {"train": RunningMeans(), "val": RunningMeans()}
 
     def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
         seed, generator = self._seeded(False, self.global_step)
+        self.before = [buffer.clone() for buffer in self.model.buffers()]
         x, progress = self.thin(batch, generator=generator), self.global_step / self.steps
         objective, found = self.objective, None
         if self.records:  # points and views are made before what is played, by whatever code makes them
@@ -59,9 +61,10 @@ class Fitted(lightning.LightningModule):
 
     def _seeded(self, validates: bool, index: int) -> tuple[int, torch.Generator]:
         """Seed torch for a step, and make the generator of its points and views."""
-        seed = seed_of(self.training_settings.seed, validates, index, self.global_rank)
+        parts = self.training_settings.seed, validates, index, self.global_rank
+        seed = seed_of(*parts)
         torch.manual_seed(seed)
-        return seed, torch.Generator(self.device).manual_seed(seed)
+        return seed, torch.Generator(self.device).manual_seed(seed_of(*parts, 1))  # codes are drawn apart from views
 
     def _loss(
         self, objective: Consistent, x: object, progress: float | Tensor, generator: torch.Generator | None = None
@@ -113,6 +116,8 @@ class Fitted(lightning.LightningModule):
         self.skipped += 1
         self.skipped_in_a_row += 1
         optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(self.model.buffers(), self.before, strict=True):  # else a norm would keep its mean
+            buffer.copy_(before)
         if self.skipped_in_a_row >= self.training_settings.patience:
             raise Diverged(
                 f"the loss or its gradient was not finite for {self.skipped_in_a_row} steps in a row, at step {self.global_step}: "

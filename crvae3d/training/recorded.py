@@ -33,7 +33,6 @@ class Recorded:
         self.run, self.inputs = run, _mapped(torch.clone, inputs)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-        torch.clear_autocast_cache()  # weights in half precision from outside would be played as they are now
         try:
             self.play = record(self.once)
         finally:
@@ -57,7 +56,8 @@ class Recorded:
         return mine == given
 
     def once(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Run the step as it is, into fresh gradients."""
+        """Run the step as it is, into fresh gradients, with weights in half precision that it makes itself."""
+        torch.clear_autocast_cache()
         for weight in self.weights:
             weight.grad = None
         return self.run(*self.inputs)
