@@ -57,9 +57,18 @@ class TestEveryTransformation:
         points, mask = dense(transform(x, generator=seeded()))
         assert any(not torch.equal(points[0], points[i]) for i in range(1, 8))
 
+    def test_is_the_same_under_autocast(self, transform):
+        x = torch.randn(3, 40, 3)
+        with torch.autocast("cpu", torch.bfloat16):
+            points, mask = dense(transform(x, generator=seeded()))
+        same, same_mask = dense(transform(x, generator=seeded()))
+        assert torch.equal(points, same) and (mask is None or torch.equal(mask, same_mask))
+
     def test_moves_no_padding_into_the_shape(self, transform):
         clouds = [torch.randn(30, 3), torch.randn(50, 3)]
-        points, mask = dense(transform(ragged(clouds), generator=seeded()))
+        padded = ragged(clouds)
+        padded.points[~padded.mask] = torch.nan
+        points, mask = dense(transform(padded, generator=seeded()))
         assert points[mask if mask is not None else ...].isfinite().all()
         sizes = [points.shape[1]] * 2 if mask is None else mask.sum(1).tolist()
         assert all(1 <= size <= len(cloud) for size, cloud in zip(sizes, clouds, strict=True))

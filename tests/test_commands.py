@@ -114,6 +114,13 @@ def tables_of_accuracy():
     return names.split()
 
 
+def test_a_scale_that_is_not_learnt_stays(place):
+    settings = crvae3d.Settings.of(place / "some.npz", preset="tiny", epochs=1, learn_scale=False)
+    crvae3d.train(settings, place / "scaled", progress=False)
+    weights = dict(crvae3d.VAE.from_pretrained(place / "scaled").decoder.named_parameters())
+    assert float(weights["log_scale"].detach().exp()) == pytest.approx(0.05)
+
+
 def test_evaluate_takes_any_two_labelled_datasets_of_other_classes(place, tmp_path):
     data = clouds("train", 6, points=200, seed=5, progress=False)
     few = data.select(np.flatnonzero(np.isin(data.labels, [2, 7])))

@@ -69,6 +69,10 @@ def test_the_chosen_cell_is_the_invariant_form():
     assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10", **INVARIANT).objective
 
 
+def views_of(options: dict) -> int:
+    return options.get("views", int(options.get("consistency", 1) > 0))
+
+
 def results(out) -> dict:
     return json.loads((out / "test" / "results.json").read_text())
 
@@ -78,7 +82,7 @@ def test_every_cell_of_the_named_grids_can_be_built(name):
     grid, data = GRIDS[name], "mnist" if name in ("paper-images", "nvae", "quick-images") else "modelnet10"
     for cell in grid.cells:
         settings = Settings.of(data, **(grid.shared | cell.options))
-        assert settings.objective.build(lambda x, generator: x) is not None
+        assert settings.objective.build(lambda x, generator: x).views == views_of(grid.shared | cell.options)
     differing = [Settings.of(data, **(grid.shared | cell.options)) for cell in grid.cells if not cell.control]
     assert len(set(differing)) == len(differing), "two cells are the same training"
     weights = [Settings.of(data, **(grid.shared | grid[name].options)).objective.consistency for name in grid.sweep]
@@ -230,6 +234,15 @@ def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):
     grid = compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
     assert "VAE, seed 0: the loss was not finite" in grid.notes
     assert [row.name for row in grid.rows] == ["VAE", "untrained"] and not any(grid.row("VAE").figures.values())
+
+
+def test_a_cell_that_has_become_a_control_is_judged_anew(archive, tmp_path):
+    found = []
+    for control in (None, "untrained"):
+        grid = Grid("one", SHARED, (Cell("x", control=control),), "x", judging=FAST)
+        compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+        found.append(figures(tmp_path, "x"))
+    assert found[0]["chamfer"] < 0.8 * found[1]["chamfer"]
 
 
 PLUGIN = """

@@ -14,9 +14,10 @@ from torch import Tensor
 from crvae3d.errors import InputError
 from crvae3d.points import density, distort, noise, occlude
 from crvae3d.points.batch import Ragged, dense, ragged
-from crvae3d.points.corrupt import CORRUPTIONS, MODELNET40_C, OWN, STRENGTHS, VIEWPOINTS
+from crvae3d.points.corrupt import CORRUPTIONS, MODELNET40_C, OWN, STRENGTHS
 
 FAMILIES = list(CORRUPTIONS)
+VIEWPOINTS = ("occlusion", "lidar")
 EVERY = [(family, strength) for family in FAMILIES for strength in (1, 5)]
 
 
@@ -52,6 +53,13 @@ class TestEveryFamily:
         assert torch.equal(points, again) and (mask is None or torch.equal(mask, same_mask)) and torch.equal(x, before)
         other, other_mask = corrupted(family, strength, x, seed=1)
         assert not torch.equal(points, other) or not torch.equal(mask, other_mask)
+
+    def test_is_the_same_under_autocast(self, family, strength):
+        x = surfaces(4, 100)
+        with torch.autocast("cpu", torch.bfloat16):
+            points, mask = corrupted(family, strength, x)
+        same, same_mask = corrupted(family, strength, x)
+        assert torch.equal(points, same) and (mask is None or torch.equal(mask, same_mask))
 
     def test_gives_a_finite_batch_and_draws_anew_for_every_shape(self, family, strength):
         points, mask = corrupted(family, strength, surfaces(1, 100).expand(6, -1, -1))

@@ -14,10 +14,10 @@ from crvae3d.evaluation.estimates import Estimate
 from crvae3d.viewers.compared import Comparison, Row, Sweep
 from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figure
 from crvae3d.viewers.explained import FIGURES, about, explain
-from crvae3d.viewers.figures import MODEL_COLOURS, clouds_figure, codes_figure, curves_figure
+from crvae3d.viewers.figures import MODEL_COLOURS, clouds_figure
 from crvae3d.viewers.page import MISSING, page
 from crvae3d.viewers.projection import LIMIT, choose, project
-from crvae3d.viewers.report import CodeMap, Gallery, ModelReport, Report
+from crvae3d.viewers.report import Gallery, ModelReport, Report
 
 
 def rows(text: str) -> dict[str, list[tuple[str, bool]]]:
@@ -122,26 +122,7 @@ def test_points_that_are_not_finite_are_left_out(tmp_path):
 
 
 def holds(picture: np.ndarray, colour: str) -> bool:
-    wanted = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    return bool((np.abs(picture - np.array(wanted)).max(axis=2) < 0.005).any())
-
-
-def test_each_model_has_a_line_of_its_colour(tmp_path):
-    curves = {name: {"train/loss": ([1, 2, 3], [3 + i, float("nan"), 1])} for i, name in enumerate("abc")}
-    for place, lines in enumerate(curves.values()):
-        lines["validation/loss"] = ([1, 2, 3], [2.0 + place, 1.5 + place, 1.2 + place])
-    picture = pixels(curves_figure(curves, tmp_path / "curves.png"))
-    assert [holds(picture, colour) for colour in MODEL_COLOURS[:4]] == [True, True, True, False]
-
-
-def test_codes_are_coloured_by_class_where_there_are_classes(tmp_path):
-    positions = np.random.default_rng(0).normal(size=(60, 2))
-    ids = [str(number) for number in range(60)]
-    by_class = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728")  # the first four of matplotlib's own ten
-    for classes, expected in {(): [False] * 4, ("a", "b", "c") * 20: [True, True, True, False]}.items():
-        picture = pixels(codes_figure(CodeMap(positions, ids, classes), tmp_path / "codes.png"))
-        assert [holds(picture, colour) for colour in by_class] == expected
-        assert holds(picture, MODEL_COLOURS[0]) == (not classes)
+    return len(inked(picture, colour)[0]) > 0
 
 
 def falling(name: str, *means: float, spread: float = 0.01, **flags) -> Row:

@@ -15,6 +15,7 @@ from crvae3d.images.augment import HorizontalFlip
 from crvae3d.images.conv import NORMS, ConvDecoder, ConvEncoder, sizes
 from crvae3d.images.likelihoods import LIKELIHOODS, BernoulliHead
 from crvae3d.images.models import NETWORKS, ImageModel
+from crvae3d.images.sampling import sample
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 28, 20), (2, 13, 9), (1, 8, 8)]
 SMALL = {"mlp": (24, 20), "conv": (8, 32, 16)}
@@ -85,6 +86,10 @@ class TestEveryNetwork:
         ELBO()(model, torch.rand(4, 1, 28, 20).round()).loss.backward()
         for name, weight in model.named_parameters():
             assert weight.grad is not None and weight.grad.isfinite().all() and weight.grad.abs().max() > 1e-9, name
+
+    def test_samples_are_drawn_where_the_model_is(self, network, norm):
+        """The meta device has shapes and no numbers, and refuses whatever was left on another."""
+        assert sample(built(network, norm).to("meta"), 2).is_meta
 
     def test_half_precision_ends_in_single(self, network, norm):
         model, x = built(network, norm), torch.rand(4, 1, 28, 20)

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from crvae3d.errors import InputError
 from crvae3d.evaluation import information
-from crvae3d.evaluation.information import information_cap, marginal_kl, mean_rate, mutual_information
+from crvae3d.evaluation.information import information_cap, mean_rate, mutual_information
 
 
 def posteriors(shapes: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -55,14 +55,12 @@ def test_many_shapes_are_a_gaussian_channel():
     means = np.random.default_rng(0).normal(size=(4000, 2)) * math.sqrt(0.75)
     given = means, np.full((4000, 2), 0.5)
     assert mutual_information(*given) == pytest.approx(math.log(1 + 0.75 / 0.25), abs=0.04)
-    assert marginal_kl(*given) == pytest.approx(0, abs=0.06)  # all together they are the prior
-    assert mean_rate(*given) > 1.3
+    assert mean_rate(*given) == pytest.approx(mutual_information(*given), abs=0.06)  # all together they are the prior
 
 
-def test_equal_posteriors_tell_nothing_and_their_rate_is_all_marginal():
+def test_equal_posteriors_tell_nothing():
     given = np.full((50, 8), 0.7), np.full((50, 8), 0.2)
-    assert mutual_information(*given) == pytest.approx(0, abs=1e-9)
-    assert marginal_kl(*given) == pytest.approx(mean_rate(*given))
+    assert mutual_information(*given) == pytest.approx(0, abs=1e-9) and mean_rate(*given) > 1
 
 
 @pytest.mark.parametrize("shapes", [1, 2, 33])
@@ -114,7 +112,6 @@ def test_without_a_deviation_it_is_the_entropy_of_the_codes():
     assert mutual_information(codes, np.zeros((4, 2))) == pytest.approx(1.5 * math.log(2))
     one = np.array([[0.0, 1]]).repeat(4, 0)
     assert mutual_information(codes, one) < mutual_information(codes, 1e-3 * one) == pytest.approx(1.5 * math.log(2))
-    assert marginal_kl(codes, one) == math.inf
 
 
 def test_numbers_that_are_not_finite_give_none():

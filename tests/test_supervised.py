@@ -1,9 +1,11 @@
 """The ceiling: labels are learnt, by the encoder too, and a seed decides everything."""
 
 import numpy as np
+import pytest
 import torch
 
 from crvae3d.datasets.clouds import Clouds
+from crvae3d.errors import Diverged
 from crvae3d.points.augment import Jitter
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
@@ -21,11 +23,12 @@ def boxes(shapes: int = 60) -> Clouds:
     return Clouds(points.astype(np.float32), np.array([f"{i}" for i in range(shapes)]), labels=labels)
 
 
-def trained(seed: int = 0, epochs: int = 15):
+def trained(seed: int = 0, epochs: int = 15, data: Clouds | None = None):
     encoder, told = SMALL.build(seed).encoder, []
+    data = data or boxes()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     training = Training(epochs=epochs, batch_size=16, points=64, learning_rate=1e-2, seed=seed)
-    scores = fit_supervised(encoder, boxes(), boxes().labels, Jitter(), training, lambda *each: told.append(each))
+    scores = fit_supervised(encoder, data, data.labels, Jitter(), training, lambda *each: told.append(each))
     return encoder, scores, told, before
 
 
@@ -38,6 +41,13 @@ def test_labels_are_learnt_and_the_encoder_with_them():
     assert [epoch for epoch, _ in told] == list(range(1, 16)) and told[-1][1] < told[0][1]
     moved = [name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])]
     assert any(name.startswith("shared") for name in moved) and not encoder.training
+
+
+def test_a_shape_that_is_not_finite_stops_it():
+    data = boxes()
+    data.points[7] = np.nan
+    with pytest.raises(Diverged, match="data check"):
+        trained(epochs=1, data=data)
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone():

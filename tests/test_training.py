@@ -2,6 +2,7 @@
 
 import csv
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def clouds(shapes: int = 24, broken: tuple[int, ...] = ()) -> Clouds:
     return Clouds(points.astype(np.float32), np.array([f"box_{i}" for i in range(shapes)]))
 
 
-def train(folder, data=None, epochs=4, stop_after=None, resume=False, objective=None, **settings):
-    model = VAE.build(SMALL, seed=1)
+def train(folder, data=None, epochs=4, stop_after=None, resume=False, objective=None, norm="layer", **settings):
+    model = VAE.build(replace(SMALL, norm=norm), seed=1)
     saves = []
 
     def save():
@@ -116,8 +117,9 @@ def test_plain_and_consistent_of_nothing_train_alike_bit_for_bit(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), wrapped.parameters(), strict=True))
 
 
-def test_a_non_finite_step_is_left_out_and_counted(tmp_path):
-    model, fitted = train(tmp_path, data=clouds(broken=(5,)))
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_a_non_finite_step_is_left_out_and_counted(tmp_path, norm):
+    model, fitted = train(tmp_path, data=clouds(broken=(5,)), norm=norm)
     assert fitted.skipped == 4  # the broken shape is in one batch of each of four epochs
     assert all(value.isfinite().all() for value in model.state_dict().values())
     assert float(rows(tmp_path)[-1]["skipped_steps"]) == 4 and np.isfinite(float(rows(tmp_path)[-1]["train_loss"]))
@@ -248,6 +250,48 @@ def test_an_epoch_without_a_finite_loss_has_no_means():
     for loss, rate in ((2.0, 1.0), (torch.inf, 9.0), (5.0, 4.0)):
         means.add({"loss": torch.tensor(loss), "rate": torch.tensor(rate)}, 8)
     assert means.take() == {"loss": 3.5, "rate": 2.5}
+
+
+def test_a_recording_makes_its_own_weights_in_half_precision():
+    """Else a graph would play those of the step before it for ever."""
+    weight = torch.nn.Linear(4, 1)
+    x, losses = torch.ones(8, 4), []
+
+    def run(x):
+        loss = weight(x).float().sum()
+        with torch.autocast("cpu", enabled=False):
+            loss.backward()
+        return loss.detach(), {}
+
+    def record(once):
+        once()
+        with torch.no_grad():
+            weight.weight.fill_(2), weight.bias.fill_(0)
+        losses.append(float(once()[0]))
+        return once
+
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=True):
+        weight(x)
+        recorded.Recorded(run, weight, (x,), record)
+    assert losses == [64]
+
+
+def test_codes_are_drawn_apart_from_views(tmp_path):
+    """A normal number that is made of the uniform ones that drew the points would tell of them."""
+    drawn = {}
+
+    class Listens(Subset):
+        def warp(self, points, mask, generator):
+            drawn["views"] = torch.rand(64, generator=generator)
+            return super().warp(points, mask, generator)
+
+    def objective(model, x, progress, generator):
+        drawn["codes"] = torch.rand(64)
+        return ELBO(0.1)(model, x)
+
+    training = Training(epochs=1, batch_size=8, points=50)
+    fit(VAE.build(SMALL), objective, clouds(), clouds(6), Listens(50), training, tmp_path, lambda: None, progress=False)
+    assert not set(drawn["views"].tolist()) & set(drawn["codes"].tolist())
 
 
 def test_a_recording_suits_inputs_of_its_own_shapes_and_types_alone():

@@ -1,4 +1,4 @@
-"""Weights that change while a model is trained, as functions of progress: 0 at the first step, 1 at the last."""
+"""Weights that change while a model is trained, as functions of progress: 0 at the first step, and just below 1 at the last."""
 
 from dataclasses import dataclass
 

@@ -110,15 +110,6 @@ def mutual_information(means: np.ndarray, stddevs: np.ndarray, samples: int = 1,
     return float(information_cap(len(means)) - total / len(order))
 
 
-def marginal_kl(means: np.ndarray, stddevs: np.ndarray, samples: int = 1, seed: int = 0) -> float:
-    """KL( q(z) || p(z) ) of the codes of all shapes together and the prior N(0, I), in nats: the rate less I(x; z).
-
-    With few shapes it is mostly the rate: beyond log N, `mutual_information` cannot follow it. The arguments are those of
-    `mutual_information`, and so is the error of the sampling.
-    """
-    return mean_rate(means, stddevs) - mutual_information(means, stddevs, samples, seed)
-
-
 def _checked(means: np.ndarray, stddevs: np.ndarray, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """The posteriors in double precision."""
     means, stddevs = np.asarray(means, np.float64), np.asarray(stddevs, np.float64)

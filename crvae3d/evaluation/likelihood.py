@@ -30,7 +30,8 @@ class LogLikelihood:
 
     Attributes:
         bounds: by K, (S,) lower bounds on log p(x) with K samples, nats per shape. They are means over disjoint groups of K
-            of the same weights, so that each is an unbiased estimate of its bound, and none exceeds that of a multiple of K.
+            of the same weights, so that each is an unbiased estimate of its bound; where each K divides the next, none
+            exceeds a larger K's.
         effective: (S,) the effective sample size of all weights, from 1 to the largest K.
         points: (S,) the number of points of each shape.
     """

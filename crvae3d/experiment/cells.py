@@ -18,7 +18,7 @@ from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.evaluate import PLAIN, Figures, Further, evaluate_model
 from crvae3d.evaluation.labelled import LabelledShapes
 from crvae3d.evaluation.robustness import Corrupted
-from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, turned_and_thinned
+from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, turned_and_thinned, without_deviation
 from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.modalities import CLOUDS, modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
@@ -65,9 +65,18 @@ class Task:
         if not self.figures_file.exists():
             return None
         found = json.loads(self.figures_file.read_text())
-        if found["judging"] != asdict(self.judging):
+        if {"control": self.cell.control} | found["judging"] != self.judged_as:
             return None
-        return found if _trains_spread(self) else found | {name: None for name in found if name.startswith(OF_SPREAD)}
+        if self.cell.control is None:
+            means_something = self.settings.objective.trains_deviation
+        else:
+            means_something = self.cell.control == "untrained"  # chance is what that control shows
+        return found if means_something else found | without_deviation(found)
+
+    @property
+    def judged_as(self) -> dict[str, object]:
+        """What its figures must have been made with, beside its settings."""
+        return asdict(self.judging) | {"control": self.cell.control}
 
     def check_folder(self) -> None:
         """Refuse a folder that was made with other settings."""
@@ -85,19 +94,6 @@ class Task:
         return self.settings.training.epochs * (1 + views) * (1 + samples) / 2 + 20.0
 
 
-OF_SPREAD = ("rate", "mutual_information", "consistency_gap")
-"""How the names of those figures begin that the posterior's deviation decides."""
-
-
-def _trains_spread(task: Task) -> bool:
-    """Whether the training reaches the posterior's deviation; else it is what chance has made it."""
-    objective = task.settings.objective
-    if task.cell.control is not None:
-        return task.cell.control == "untrained"  # chance is what that control shows
-    tied = objective.consistency > 0 and objective.divergence not in ("triplet", "nt-xent")
-    return objective.objective in ("elbo", "iwae") or tied
-
-
 def run(task: Task) -> None:
     """Train and judge what is missing of a cell, and write its figures; those of a training that diverged say `failed`.
 
@@ -110,7 +106,7 @@ def run(task: Task) -> None:
         figures = _judged(task, _MAKERS[task.cell.control](task))
     except Diverged as error:
         figures = {"failed": str(error)}
-    figures |= {"judging": asdict(task.judging), "seed": task.settings.training.seed, "made_by": provenance()}
+    figures |= {"judging": task.judged_as, "seed": task.settings.training.seed, "made_by": provenance()}
     task.folder.mkdir(parents=True, exist_ok=True)
     part = task.figures_file.with_suffix(".part")
     part.write_text(json.dumps(figures) + "\n")

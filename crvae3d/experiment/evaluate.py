@@ -137,6 +137,8 @@ def _judged(
         further = Further(corrupted, some(shapes[1].points, modality.sampled) if modality.sampled else None)
         asked |= {"distance": modality.distance, "title": name, "further": further}
         found = evaluate_model(judged, *shapes, modality.gaps(model.settings), **asked)
+        if not Settings.read(run).objective.trains_deviation:
+            found |= without_deviation(found)
         figures[name] = found | controls[began_as]
     return figures
 
@@ -171,6 +173,11 @@ def some(part: Clouds | Images, count: int) -> Clouds | Images:
     if count == 0 or count >= len(part):
         return part
     return part.select(np.sort(np.random.default_rng(0).permutation(len(part))[:count]))
+
+
+def without_deviation(figures: Figures) -> Figures:
+    """None for each figure that the posterior's deviation decides: where nothing trains it, chance has made it."""
+    return {name: None for name in figures if name.startswith(("rate", "mutual_information", "consistency_gap"))}
 
 
 def turned_and_thinned(test: Clouds, points: int) -> tuple[Corrupted, ...]:

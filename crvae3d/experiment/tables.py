@@ -172,6 +172,12 @@ class Objective:
         )
 
     @property
+    def trains_deviation(self) -> bool:
+        """Whether anything trains the posterior's deviation; else it is what chance has made it."""
+        tied = self.consistency > 0 and self.divergence not in ("triplet", "nt-xent")
+        return self.objective in ("elbo", "iwae") or tied
+
+    @property
     def _beta(self) -> float:
         return BETA if self.beta is None else self.beta
 

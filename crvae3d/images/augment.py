@@ -174,13 +174,3 @@ class Binarise(ImageTransform):
 
     def warp(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         return (uniform(x.shape, 0, 1, x, generator) < x).to(x)
-
-
-class Threshold(ImageTransform):
-    """Grey values above `level` become 1, the others 0; nothing is drawn."""
-
-    def __init__(self, level: float = 0.5) -> None:
-        self.level = level
-
-    def warp(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        return (x > self.level).to(x)

@@ -1,8 +1,9 @@
 """Semantics-preserving transformations t(x) of clouds: PyG transforms which also take dense batches.
 
 Called with a dense batch (B, N, 3), a `Ragged` or a PyG `Data`, a transformation draws anew for every shape, in the
-precision of its input also under autocast. It keeps no state: the same generator gives the same views. Which of them preserve the semantics depends on the dataset: on an aligned
-one the pose tells classes apart, and a rotation about the up axis does cost accuracy.
+precision of its input also under autocast. It keeps no state: the same generator gives the same views. Which of them
+preserve the semantics depends on the dataset: on an aligned one the pose tells classes apart, and a rotation about the up
+axis does cost accuracy.
 """
 
 import math

@@ -62,9 +62,7 @@ MODELNET40_C: dict[str, Family] = {
         *(distort.RadialBasis(d, inverse=True) for d in (0.025, 0.05, 0.075, 0.1, 0.125))
     ),
 }
-"""Changes of density, noise and deformations, five of each."""
+"""Changes of density, noise and deformations, five of each. The strengths of occlusion and lidar are, as in the benchmark,
+five fifths of the circle to look from: none is harder by itself."""
 
 CORRUPTIONS: dict[str, Family] = OWN | MODELNET40_C
-
-VIEWPOINTS = ("occlusion", "lidar")
-"""Families whose strengths are, as in the benchmark, five fifths of the circle to look from: none is harder by itself."""

@@ -1,7 +1,7 @@
 """PointNet as an encoder: one small network shared by all points, a maximum over them, a Gaussian posterior.
 
-Qi, Su, Mo and Guibas, PointNet, CVPR 2017. The maximum makes the code invariant to the order of the points; padding is
-left out before the network, so that it reaches neither the maximum nor a batch norm's statistics.
+Qi, Su, Mo and Guibas, PointNet, CVPR 2017. The maximum makes the code invariant to the order of the points; padding
+reaches neither the maximum nor a batch norm's statistics.
 """
 
 from collections.abc import Iterator

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from crvae3d.errors import Diverged
 from crvae3d.training.module import seed_of
 from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
@@ -37,6 +38,9 @@ def fit_supervised(
 
     Returns:
         The classifier of the means.
+
+    Raises:
+        Diverged: a gradient is not finite.
     """
     device = next(encoder.parameters()).device
     kinds = torch.as_tensor(labels.astype(np.int64))
@@ -59,7 +63,11 @@ def fit_supervised(
                 found = scores(encoder(views(clouds.__getitems__(rows.tolist()).to(device), generator=generator)).mean)
             loss = nn.functional.cross_entropy(found.float(), kinds[rows].to(device), label_smoothing=SMOOTHING)
             loss.backward()
-            nn.utils.clip_grad_norm_(weights, training.clip)
+            if not nn.utils.clip_grad_norm_(weights, training.clip).isfinite():
+                raise Diverged(
+                    f"the gradient is not finite in epoch {epoch}: lower the learning rate, or look for extreme coordinates "
+                    "with `crvae3d data check`"
+                )
             optimizer.step(), optimizer.zero_grad(), schedule.step()
             total += float(loss.detach()) * len(rows)
         each_epoch(epoch, total / (len(clouds) // batch * batch))

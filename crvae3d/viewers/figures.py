@@ -1,12 +1,9 @@
 """Pictures as PNG files, drawn without matplotlib's global state: no pyplot, no backend chosen, no settings changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
-from crvae3d.viewers.explained import CURVES, Explanation
-from crvae3d.viewers.report import CodeMap, Curves
 
 MODEL_COLOURS = ("#2f6fd0", "#e07b1a", "#1f9a72", "#bf3f8d", "#7a55c7", "#8c6d1f")
 """One a model, in the order of the report; the page uses the same."""
@@ -40,60 +37,6 @@ def clouds_figure(
             axes = figure.add_subplot(rows, 2 * columns, 2 * place + side + 1)
             _draw_cloud(axes, (np.asarray(cloud, dtype=np.float64) - centre) / reach, colour)
             axes.set_title(plain(title if side == 0 else "reconstruction"), fontsize=8, color=QUIET)
-    return save(figure, path)
-
-
-def curves_figure(curves: Mapping[str, Curves], path: Path | str) -> Path:
-    """Training curves: one plot a quantity, a colour a model, dotted for train and solid for all else.
-
-    Args:
-        curves: by model name; see `crvae3d.viewers.report.Curves`.
-        path: the PNG file.
-
-    Returns:
-        The path.
-    """
-    quantities = list(dict.fromkeys(name.rpartition("/")[2] for lines in curves.values() for name in lines))
-    columns = max(1, min(3, len(quantities)))
-    rows = max(1, -(-len(quantities) // columns))
-    figure = blank(4.2 * columns, 3.0 * rows)
-    for place, quantity in enumerate(quantities):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        for number, (model, lines) in enumerate(curves.items()):
-            for name, (epochs, values) in lines.items():
-                split, _, of = name.rpartition("/")
-                if of == quantity:
-                    colour, label = MODEL_COLOURS[number % len(MODEL_COLOURS)], f"{model}, {split}" if split else model
-                    style = ":" if split == "train" else "-"
-                    axes.plot(epochs, values, style, color=colour, label=plain(label), linewidth=1.6)
-        meaning = CURVES.get(quantity, Explanation(quantity))
-        titled(axes, meaning.title, "epoch", meaning.unit)
-        if place == 0:
-            axes.legend(fontsize=7, frameon=False)
-    return save(figure, path)
-
-
-def codes_figure(codes: CodeMap, path: Path | str, title: str = "Map of the codes") -> Path:
-    """The map of the codes, coloured by class where there are classes.
-
-    Returns:
-        The path of the PNG file.
-    """
-    figure = blank(7, 5.5)
-    axes = figure.add_subplot()
-    classes = np.asarray(codes.classes, dtype=str)
-    names = sorted(set(classes.tolist()))
-    if not names:
-        axes.scatter(*codes.positions.T, s=10, color=MODEL_COLOURS[0], linewidths=0)
-    for place, name in enumerate(names):
-        colour, marker = f"C{place % 10}", "os^Dv"[place // 10 % 5]
-        shown = codes.positions[classes == name]
-        axes.scatter(*shown.T, s=12, color=colour, marker=marker, linewidths=0, label=plain(name))
-    if names:
-        axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + len(names) // 25)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.set_title(plain(title), fontsize=10, color=INK, loc="left")
-    axes.set_axis_off()
     return save(figure, path)
 
 
