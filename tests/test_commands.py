@@ -168,6 +168,20 @@ def test_a_view_is_made_of_the_points_that_there_are(place, tmp_path, monkeypatc
     assert asked == [100, 150, 200, 300]  # by default as many at most, and any number down to an eighth
 
 
+def test_codes_tell_which_part_they_are_of(place):
+    table = crvae3d.embed(place / "cr", place / "some.npz", progress=False)
+    assert table["split"].tolist() == ["train"] * 128 + ["test"] * 48
+    assert "split" not in crvae3d.embed(place / "cr", place / "some_test.npz", progress=False)
+
+
+def test_clouds_of_any_precision_are_taken_and_empty_ones_refused(place):
+    model = crvae3d.VAE.from_pretrained(place / "cr")
+    x = torch.rand(2, 50, 3)
+    assert model.embed(x.double()).equal(model.embed(x)) and model.reconstruct(x.double()).dtype == torch.float32
+    with pytest.raises(crvae3d.errors.InputError, match="at least one point"):
+        model.embed(x[:, :0])
+
+
 def test_embed_names_what_it_could_not_read(place, tmp_path):
     output = tmp_path / "codes.npz"
     assert main(f"embed {place / 'cr'} {place / 'meshes'} -o {output} --quiet".split()) == 0
@@ -251,7 +265,51 @@ def test_a_training_that_diverges_says_so(place, tmp_path, capsys):
     assert "not finite" in said and "--learning-rate" in said and "\n" not in said
 
 
+def test_what_broke_since_is_one_sentence(place, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(place / "cr", run)
+    whole = (run / "last.ckpt").read_bytes()
+    (run / "last.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert main(f"train --resume {run} --quiet".split()) == 2
+    assert "is broken" in capsys.readouterr().err
+    (run / "settings.json").write_text("{")
+    assert main(f"embed {run} {place / 'meshes'} -o {tmp_path / 'codes.npz'} --quiet".split()) == 2
+    assert "not the settings of a model" in capsys.readouterr().err
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("import no_such_module")
+    assert main(f"compare shapes --plugin {plugin} -o {tmp_path / 'out'} --quiet".split()) == 2
+    assert "does not run: ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_codes_never_replace_what_they_are_made_from(place, tmp_path, capsys):
+    shapes = tmp_path / "shapes.npz"
+    shutil.copy(place / "some_test.npz", shapes)
+    before = shapes.read_bytes()
+    assert main(f"embed {place / 'cr'} {shapes} -o {tmp_path / '.' / 'shapes.npz'} --quiet".split()) == 2
+    assert "would replace" in capsys.readouterr().err and shapes.read_bytes() == before
+
+
+def test_an_evaluation_says_what_is_not_as_it_seems(place, tmp_path, capsys):
+    run = tmp_path / "cut"
+    shutil.copytree(place / "cr", run)
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    (run / "metrics.csv").write_text("".join(lines[:-1]))
+    train, test = (crvae3d.load(place / "some.npz").train, crvae3d.load(place / "some.npz").test)
+    write_archive(tmp_path / "a.npz", train.select(np.flatnonzero(train.labels == 0)))
+    write_archive(tmp_path / "b.npz", test.select(np.flatnonzero(test.labels == 1)))
+    figures = crvae3d.evaluate(run, train=tmp_path / "a.npz", test=tmp_path / "b.npz")
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"--resume {run} goes on" in said and "no class is in both parts" in said
+    assert figures["svm_accuracy"] is None and figures["chamfer"] > 0
+
+
 MISTAKES = [
+    ("train shapes --height 8 --out {tmp}/x", "height is a setting of mlp, conv, nvae, and not of folding"),
+    ("train shapes --warm-up 3 --out {tmp}/x", "warm_up is a part of the training"),
+    ("train digits --invariant --out {tmp}/x", "--invariant turns shapes"),
+    ("evaluate {place}/cr --page {place}/some_test.npz/page.html", "cannot write"),
+    ("evaluate {place}/cr --train shapes --test shapes --split validation", "leave it out beside"),
+    ("embed {place}/cr {place}/cr/metrics.csv -o codes.npz", "metrics.csv"),
     ("train", "say what to train on"),
     ("train shapez --out {tmp}/x", "did you mean 'shapes'"),
     ("train {place}/nowhere.npz --out {tmp}/x", "does not exist"),

@@ -13,7 +13,7 @@ from crvae3d.cli.main import main
 from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import Diverged, InputError
-from crvae3d.evaluation.robustness import flat
+from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare
 from crvae3d.experiment.grid import Cell, Grid, Judging
 from crvae3d.experiment.grids import GRIDS, read_grid
@@ -306,7 +306,7 @@ def test_an_encoder_and_a_transformation_of_ones_own_join_by_name(archive, tmp_p
         ('[judging]\npoints = "x"\n[cells."a"]\n', "points must be a whole number"),
         ('cells = ["a"]\n', "needs cells"),
         ('[shared]\nseed = 3\n[cells."a"]\n', "seed is not a grid's to set"),
-        ('[cells."a"]\nconsistency = "1"\n', "cell a: a setting has a value of the wrong kind"),
+        ('[cells."a"]\nconsistency = "1"\n', "consistency must not be a text"),
         ('sweep = ["a", "b"]\n[cells."a"]\n[cells."b"]\nbeta = 0.1\n', "from small to large"),
         ('[cells."a"]\ncontrol = "untraind"\n', "did you mean 'untrained'"),
     ],
@@ -342,6 +342,13 @@ def test_nested_robustness_becomes_figures():
     found = flat({"svm_accuracy": 0.5, "alarms": [], "robustness": {"": {"thin": [0.8, 0.6], "so3": [0.4, 0.2]}}})
     assert found["robust/thin"] == pytest.approx(0.7) and found["robust/so3/2"] == 0.2
     assert found["robust_mean"] == pytest.approx(0.5) and "alarms" not in found
+
+
+def test_means_over_corruptions_are_of_those_that_all_runs_have():
+    runs = [{"robustness": {"": {"thin": [0.8], "so3": [0.4]}}}, {"robustness": {"": {"so3": [0.2]}}}, {"chamfer": 1}]
+    families = families_of_all(runs)
+    assert families == {"so3"} and families_of_all(runs[2:]) == set()
+    assert [flat(run, families).get("robust_mean") for run in runs] == [0.4, 0.2, None]
 
 
 def test_the_named_grids_can_be_read_by_name_alone():

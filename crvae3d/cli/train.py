@@ -129,10 +129,13 @@ def run(arguments: argparse.Namespace) -> None:
 def settings_of(arguments: argparse.Namespace) -> object:
     """The settings that the options say; what was left out keeps its default."""
     from crvae3d.datasets.load import is_images
+    from crvae3d.errors import InputError
     from crvae3d.experiment.settings import Settings
     from crvae3d.experiment.tables import INVARIANT, PAPER
 
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
     paper = arguments.paper and not is_images(arguments.dataset)  # of images it is the default
+    if arguments.invariant and is_images(arguments.dataset):
+        raise InputError(f"--invariant turns shapes, and {arguments.dataset} has images: leave it out")
     given = (INVARIANT if arguments.invariant else PAPER if paper else {}) | given
     return Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **given)

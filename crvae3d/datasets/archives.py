@@ -94,7 +94,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except ValueError as error:
-        told = "it holds pickled objects, which are never loaded" if "pickle" in str(error) else str(error)
+        told = (
+            "it is no .npz file, or holds pickled objects, which are never loaded" if "pickle" in str(error) else error
+        )
         raise InputError(f"{path} is not a usable archive: {told}") from None
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a readable .npz archive ({error})") from None

@@ -36,7 +36,7 @@ def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = Fa
         parts = {names["train"]: splits.train, names["test"]: splits.test}
     for path in parts:
         if path.exists() and not overwrite:
-            raise InputError(f"{path} exists; name another output, or allow overwriting")
+            raise InputError(f"{path} exists; name another output, or replace it with --overwrite")
     output.parent.mkdir(parents=True, exist_ok=True)
     for path, clouds in parts.items():
         write_archive(path, clouds.first(points))

@@ -9,7 +9,7 @@ of a draw for each shape. The strengths of a family share their draw, so that th
 """
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,16 +81,27 @@ def robust_figures(
     return {"robustness": by_suffix}
 
 
-def flat(figures: Mapping[str, object]) -> dict[str, float | None]:
+def flat(figures: Mapping[str, object], families: Collection[str] | None = None) -> dict[str, float | None]:
     """The numbers of an evaluation by name: `robust/<family>/<strength>`, `robust/<family>` and `robust_mean` too.
 
     Those of the pooled features begin with `robust_pooled`, and the control's with `untrained_robust`.
+
+    Args:
+        figures: of an evaluation.
+        families: those that are told of and averaged; None for all.
     """
     found = {name: value for name, value in figures.items() if _is_figure(value)}
     for stem in ("robust", "untrained_robust"):
-        for suffix, families in figures.get(f"{stem}ness", {}).items():
-            found |= _flat(stem + suffix, families)
+        for suffix, by_family in figures.get(f"{stem}ness", {}).items():
+            told = {name: one for name, one in by_family.items() if families is None or name in families}
+            found |= _flat(stem + suffix, told)
     return found
+
+
+def families_of_all(figures: Iterable[Mapping[str, object]]) -> set[str]:
+    """The families of corruptions that every evaluation has which has any, so that their means are of the same ones."""
+    known = [set(one["robustness"][""]) for one in figures if "" in one.get("robustness", {})]
+    return set.intersection(*known) if known else set()
 
 
 def _flat(stem: str, families: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -139,7 +139,10 @@ def load_plugin(plugin: str | Path | None) -> None:
     if not path.is_file() or path.suffix != ".py":
         raise InputError(f"no plugin in {path}: name a Python file that adds to crvae3d's tables, such as TRANSFORMS")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:  # whatever the user's code raises
+        raise InputError(f"the plugin {path} does not run: {type(error).__name__}: {error}") from error
 
 
 def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, progress: bool) -> None:

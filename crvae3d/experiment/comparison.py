@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
 from crvae3d.evaluation.evaluate import Figures
-from crvae3d.evaluation.robustness import flat
+from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment.cells import Task
 from crvae3d.experiment.grid import Grid
 from crvae3d.experiment.pretrained import model_of
@@ -33,6 +33,10 @@ SHORT_OF_IMAGES = (
     *("rate", "mean_squared_error", "consistency_gap", "consistency_shift"),
 )
 
+_CORRUPTED = (
+    "Corrupted shapes are judged by the classifier that was fitted on clean ones, in {} kinds and five strengths: turned and "
+    "thinned ones are all of the part, of the other kinds {}."
+)
 RESULTS = "results.json"
 
 Run = tuple[str, int]
@@ -87,9 +91,10 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
     out = out / split
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, dict[int, float | None]]] = {}
+    families = families_of_all(figures.values())
     for (name, seed), one in figures.items():
         mine = found.setdefault(name, {})
-        for figure, value in flat(one).items():
+        for figure, value in flat(one, families).items():
             if figure != "seed":
                 mine.setdefault(figure, {})[seed] = value
     comparison = _comparison(grid, found, figures, tasks, split)
@@ -114,7 +119,7 @@ def _comparison(
     failed = [f"{name}, seed {seed}: {one['failed']}" for (name, seed), one in figures.items() if "failed" in one]
     swept = [cell for cell in (grid[name] for name in grid.sweep) if cell.name in found]
     weights = [next(t for t in tasks if t.cell == cell).settings.objective.consistency for cell in swept]
-    robust = any(row.robustness for row in rows)
+    families = next((list(row.robustness) for row in rows if row.robustness), [])
     judged = next((one for one in figures.values() if "n_test" in one), {})
     return Comparison(
         title=grid.title,
@@ -129,7 +134,7 @@ def _comparison(
         notes=[
             "Intervals are Student's, 95 %, of the mean over seeds.",
             "C of the linear SVM is chosen on a part of the training shapes, the last epoch is the one that is judged.",
-            *(["Corrupted shapes are judged by the classifier that was fitted on clean ones."] if robust else []),
+            *([_CORRUPTED.format(len(families), tasks[0].judging.robust_shapes or "all")] if families else []),
             *failed,
         ],
         strengths=STRENGTHS,

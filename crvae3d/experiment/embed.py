@@ -6,6 +6,7 @@ import numpy as np
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
+from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.errors import InputError
@@ -32,19 +33,26 @@ def embed(
 
     Returns:
         `codes` (S, D) float32 posterior means, `deviations` (S, D), `ids` (S,); and where the shapes have labels
-        `labels` (S,) class names, empty for those of a part without. Parts come in the order train,
-        validation where the dataset has one of its own, test.
+        `labels` (S,) class names, empty for those of a part without; and of a dataset with several parts `split` (S,)
+        their names, in the order train, validation where the dataset has one of its own, test.
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
+    if output is not None and Path(output).exists() and Path(output).resolve() == Path(data).resolve():
+        raise InputError(f"the codes would replace what they are made from: name another file than {output}")
     model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     splits = load_for(model, data, progress=progress, **loading)
     labelled = any(part.labels is not None for part in splits.parts.values())
     parts = [_columns(model, part, labelled, progress) for part in splits.parts.values()]
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if len(parts) > 1:
+        table["split"] = np.concatenate([np.full(len(part), name) for name, part in splits.parts.items()])
     if output is not None:
         _write(Path(output), table)
-        write_failures(Path(output).parent / "failures.csv", splits.failures)
+        failures = Path(output).parent / "failures.csv"
+        write_failures(failures, splits.failures)
+        if splits.failures:
+            say(f"{len(splits.failures)} left out, with the reasons in {failures}")
     return table
 
 

@@ -1,6 +1,7 @@
 """Runs judged side by side on the same shapes: figures, a table, a page."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,14 +9,15 @@ import numpy as np
 
 from crvae3d.datasets.clouds import Clouds, same_classes
 from crvae3d.datasets.images.images import Images
+from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import Figures, Further, evaluate_controls, evaluate_model
-from crvae3d.evaluation.labelled import LabelledShapes
+from crvae3d.evaluation.labelled import LabelledShapes, share_classes
 from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
-from crvae3d.experiment.runs import decodes, learn_from, without_decoder
+from crvae3d.experiment.runs import decodes, is_finished, learn_from, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 
@@ -69,16 +71,16 @@ def evaluate_runs(
     """
     runs = [Path(run) for run in runs]
     first = _first(runs)
-    if (train is None) != (test is None):
-        raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
+    _check(train, test, split, (page, figures_file))
+    if progress:
+        _remark(runs, first.data if train is None else None)
     modality = modality_of(first.model)
     loading = {"progress": progress} | modality.loading(first.model)
     if train is None:
         *found, source = judged_shapes(first.data, root or first.root, split, **loading)
     else:
         *found, source = _two_datasets(first.model, train, test, root, **loading)
-    train_shapes, test_shapes = (modality.judged(part, first.model, points) for part in found)
-    shapes = [LabelledShapes(part, part.labels) for part in (train_shapes, test_shapes)]
+    shapes = _labelled([modality.judged(part, first.model, points) for part in found])
     models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
     raw = tuple(found) if modality is IMAGES else None
     figures = _judged(runs, models, shapes, raw, seed, progress)
@@ -91,8 +93,38 @@ def evaluate_runs(
     if page is not None:
         from crvae3d.experiment.report import write_report
 
-        write_report(page, runs, models, figures, test_shapes, seed)
+        write_report(page, runs, models, figures, shapes[1].points, seed)
     return figures
+
+
+def _check(train: str | Path | None, test: str | Path | None, split: str, files: Sequence[str | Path | None]) -> None:
+    """Refuse what does not go together, and places where no file can be written, before anything is computed."""
+    if (train is None) != (test is None):
+        raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
+    if train is not None and split != "test":
+        raise InputError("--split chooses a part of the run's own dataset: leave it out beside --train and --test")
+    for file in (file for file in files if file is not None):
+        folder = next(folder for folder in Path(file).absolute().parents if folder.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise InputError(f"cannot write {file}: name a file in a folder that you may write to")
+
+
+def _remark(runs: Sequence[Path], data: str | None) -> None:
+    """Say what a reader of the figures would take for granted, where it is not so."""
+    for run in runs:
+        if not is_finished(run):
+            say(f"{run} is not trained to its end: crvae3d train --resume {run} goes on")
+    others = [str(run) for run in runs if data not in (None, Settings.read(run).data)]
+    if others:
+        say(f"all runs are judged on {data}; {', '.join(others)} learnt from other data")
+
+
+def _labelled(parts: Sequence[Clouds | Images]) -> list[LabelledShapes]:
+    """What is fitted on and what is judged, with a word where labels are no use."""
+    shapes = [LabelledShapes(part, part.labels) for part in parts]
+    if all(one.labels is not None for one in shapes) and not share_classes(*(one.labels for one in shapes)):
+        say("no class is in both parts: no classifier can be judged, only what needs none")
+    return shapes
 
 
 def _first(runs: Sequence[Path]) -> Settings:

@@ -52,8 +52,11 @@ class VAE(core.VAE):
                 raise InputError(
                     f"no model in {folder}: it has no {name}; pass a folder made by `crvae3d train --out FOLDER`"
                 )
-        described = json.loads((folder / SETTINGS).read_text())["model"]
-        model = cls.build(model_of(described))
+        try:
+            described = json.loads((folder / SETTINGS).read_text())["model"]
+            model = cls.build(model_of(described))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(f"{folder / SETTINGS} is not the settings of a model ({error}); train it anew") from None
         try:
             model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
         except (RuntimeError, safetensors.SafetensorError) as error:

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -71,9 +72,12 @@ class Settings:
             unknown(f"model of {modality.name}", model, modality.models)
         model_part, training = sized(model, preset or "small")
         names = [{field.name for field in fields(part)} for part in (model_part, Objective, training)]
-        for name in options:
-            if not any(name in known for known in names):
-                unknown("setting", name, sorted(set().union(*names)))
+        defaults = asdict(model_part) | asdict(Objective()) | asdict(training)
+        for name, value in options.items():
+            if name not in defaults:
+                _refuse(name, modality.name, model, set(defaults))
+            if isinstance(value, str) and not isinstance(defaults[name], str):
+                raise InputError(f"{name} must not be a text, got {value!r}")
         of_model, of_objective, of_training = (
             {name: options[name] for name in options if name in known} for known in names
         )
@@ -112,6 +116,16 @@ class Settings:
         (folder / SETTINGS).write_text(
             json.dumps(asdict(self) | {"made_by": {"source": source} | provenance()}, indent=2) + "\n"
         )
+
+
+def _refuse(name: str, kind: str, model: str, known: set[str]) -> NoReturn:
+    """Say that a setting is another model's, or that none has it."""
+    others = [each for each, settings in (CLOUDS.models | IMAGES.models).items() if hasattr(settings, name)]
+    if others:
+        raise InputError(
+            f"{name} is a setting of {', '.join(others)}, and not of {model}, a model of {kind}: leave it out"
+        )
+    unknown("setting", name, sorted(known))
 
 
 def _form_of(data: str, root: str | None, height: int | None, width: int | None) -> dict[str, object]:

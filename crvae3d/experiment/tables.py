@@ -156,6 +156,8 @@ class Objective:
         for name in ("beta", "consistency"):
             if not (getattr(self, name) or 0) >= 0:
                 raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
+        if not 0 <= self.warm_up <= 1:
+            raise InputError(f"warm_up is a part of the training, from 0 to 1, got {self.warm_up}")
         self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read
 
     def build(self, view: Callable[..., object] | None) -> Consistent:

@@ -55,6 +55,8 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
             raise InputError(
                 f"a batch of clouds has the shape (batch, points, 3), got {tuple(x.shape)}; use x[None] for one cloud"
             )
+        if x.shape[1] == 0:
+            raise InputError(f"a cloud has at least one point, got {tuple(x.shape)}")
         return x, None
     if isinstance(x, Ragged):
         return x.points, x.mask

@@ -66,6 +66,7 @@ class PointNet(nn.Module):
     def pool(self, x: object) -> Tensor:
         """The features before the head, (B, F): the maximum over the points of each cloud."""
         points, mask = dense(x)
+        points = points.to(next(self.parameters()).dtype)
         if self.align is not None:
             points = points @ self.align(points, mask)
         return self.shared(points, mask)

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,8 +80,8 @@ def fit(
         InputError: there is nothing to resume.
     """
     checkpoint = folder / CHECKPOINT
-    if resume and not checkpoint.exists():
-        raise InputError(f"nothing to resume in {folder}: it has no {CHECKPOINT}; train it anew with --overwrite")
+    if resume:
+        _check(checkpoint)
     trainer = _trainer(training, folder, save, title, progress)
     fitted = Fitted(model, objective, thin, training)
     with warnings.catch_warnings(), torch.random.fork_rng(), kept_memory():
@@ -93,6 +94,16 @@ def fit(
         finally:
             fitted.recording = None  # and its memory
     return fitted
+
+
+def _check(checkpoint: Path) -> None:
+    """Refuse a checkpoint that is not there, or was not written whole."""
+    if not checkpoint.exists():
+        raise InputError(
+            f"nothing to resume in {checkpoint.parent}: it has no {CHECKPOINT}; train it anew with --overwrite"
+        )
+    if not zipfile.is_zipfile(checkpoint):
+        raise InputError(f"{checkpoint} is broken, perhaps by a full disk: train it anew with --overwrite")
 
 
 def check_devices(devices: int) -> None:

@@ -25,7 +25,7 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        told = "it holds pickled objects, which are never loaded" if "pickle" in str(error) else str(error)
+        told = "it is none, or holds pickled objects, which are never loaded" if "pickle" in str(error) else error
         raise InputError(f"{path} is not a usable .npz file: {told}") from None
 
 
