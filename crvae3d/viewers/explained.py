@@ -65,6 +65,21 @@ FIGURES: dict[str, Explanation] = {
     "svm_accuracy_pooled": _accuracy(
         "Linear SVM, pooled features", "The same on the encoder's features before the posterior."
     ),
+    "robust_mean": _accuracy(
+        "Corrupted shapes, mean",
+        "The linear SVM of clean codes, on corrupted test shapes: the mean over all corruptions.",
+    ),
+    "robust": _accuracy(
+        "Corrupted shapes",
+        "The linear SVM of clean codes, on test shapes corrupted in one way: the mean over strengths, or one of them.",
+    ),
+    "robust_pooled_mean": _accuracy(
+        "Corrupted shapes, mean, pooled features", "The same on features before the posterior."
+    ),
+    "robust_pooled": _accuracy("Corrupted shapes, pooled features", "The same on features before the posterior."),
+    "untrained_robust": _accuracy(
+        "Untrained encoder, corrupted shapes", "The same on the same encoder before any training."
+    ),
     "knn_accuracy": _accuracy(
         "Nearest neighbours, codes", "Test shapes whose class their nearest training codes name correctly."
     ),
@@ -126,21 +141,6 @@ FIGURES: dict[str, Explanation] = {
         "The same, counted over pairs of shapes and corrected for chance: 0 by chance, 1 exactly.",
         better="higher",
         digits=3,
-    ),
-    "robust_mean": _accuracy(
-        "Corrupted shapes, mean",
-        "The linear SVM of clean codes, on corrupted test shapes: the mean over all corruptions.",
-    ),
-    "robust": _accuracy(
-        "Corrupted shapes",
-        "The linear SVM of clean codes, on test shapes corrupted in one way: the mean over strengths, or one of them.",
-    ),
-    "robust_pooled_mean": _accuracy(
-        "Corrupted shapes, mean, pooled features", "The same on features before the posterior."
-    ),
-    "robust_pooled": _accuracy("Corrupted shapes, pooled features", "The same on features before the posterior."),
-    "untrained_robust": _accuracy(
-        "Untrained encoder, corrupted shapes", "The same on the same encoder before any training."
     ),
     "chamfer": Explanation(
         "Chamfer distance",
