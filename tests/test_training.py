@@ -16,6 +16,7 @@ from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.tables import TRANSFORMS, Objective
 from crvae3d.points.augment import Subset
 from crvae3d.points.models import PointModel
+from crvae3d.training import fit as fit_module
 from crvae3d.training import module, recorded
 from crvae3d.training.fit import check_devices, fit
 from crvae3d.training.module import seed_of
@@ -235,6 +236,19 @@ def test_what_cannot_be_recorded_trains_as_ever_and_says_so(tmp_path, monkeypatc
     with pytest.warns(UserWarning, match="not recorded as a CUDA graph.*not permitted"):
         again, _ = train(tmp_path / "refused")
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), again.parameters(), strict=True))
+
+
+def test_what_follows_a_training_is_as_free_as_what_came_before(tmp_path, monkeypatch):
+    made = fit_module._trainer
+
+    def on_a_gpu(*arguments):
+        trainer = made(*arguments)
+        torch.use_deterministic_algorithms(True, warn_only=True)  # as Lightning does there
+        return trainer
+
+    monkeypatch.setattr(fit_module, "_trainer", on_a_gpu)
+    train(tmp_path, epochs=1)
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_steps_are_recorded_on_a_gpu_unless_it_is_turned_off(monkeypatch):

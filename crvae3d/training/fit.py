@@ -82,6 +82,7 @@ def fit(
     checkpoint = folder / CHECKPOINT
     if resume:
         _check(checkpoint)
+    mode = torch.get_deterministic_debug_mode()
     trainer = _trainer(training, folder, save, title, progress)
     fitted = Fitted(model, objective, thin, training)
     with warnings.catch_warnings(), torch.random.fork_rng(), kept_memory():
@@ -93,6 +94,7 @@ def fit(
             raise KeyboardInterrupt from None
         finally:
             fitted.recording = None  # and its memory
+            torch.set_deterministic_debug_mode(mode)  # Lightning sets it for the whole process
     return fitted
 
 
