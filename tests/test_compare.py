@@ -16,7 +16,7 @@ from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare
 from crvae3d.experiment.grid import Cell, Grid, Judging
-from crvae3d.experiment.grids import GRIDS, read_grid
+from crvae3d.experiment.grids import GRIDS, INVARIANT_CELL, read_grid
 from crvae3d.experiment.settings import Settings
 from crvae3d.experiment.tables import INVARIANT
 from crvae3d.points.models import ENCODERS
@@ -63,10 +63,11 @@ def figures(out, cell: str, seed: int = 0, split: str = "test") -> dict:
     return json.loads((out / cell / f"seed-{seed}" / f"figures_{split}.json").read_text())
 
 
-def test_the_chosen_cell_is_the_invariant_form():
+def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
     grid = GRIDS["paper3d"]
-    options = grid.shared | grid[grid.chosen[0]].options
-    assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10", **INVARIANT).objective
+    for cell, form in ((grid.chosen[0], {}), (INVARIANT_CELL, INVARIANT)):
+        options = grid.shared | grid[cell].options
+        assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10", **form).objective
 
 
 def views_of(options: dict) -> int:
