@@ -72,8 +72,7 @@ def evaluate_runs(
     runs = [Path(run) for run in runs]
     first = _first(runs)
     _check(train, test, split, (page, figures_file))
-    if progress:
-        _remark(runs, first.data if train is None else None)
+    _remark(runs, first.data if train is None else None)
     modality = modality_of(first.model)
     loading = {"progress": progress} | modality.loading(first.model)
     if train is None:
