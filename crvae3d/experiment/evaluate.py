@@ -184,7 +184,7 @@ def judged_shapes(
     if split == "validation":
         return *learn_from(splits), splits.form
     if splits.test is None:
-        raise InputError(f"{data} has no test split: use --split validation, or let `evaluate` judge other data by --train and --test")
+        raise InputError(f"{data} has no test split: use --split validation, or `evaluate` with --train and --test")
     return splits.train, splits.test, splits.form
 
 
