@@ -214,10 +214,10 @@ def without_deviation(figures: Figures) -> Figures:
 def turned_and_thinned(test: Clouds, points: int) -> tuple[Corrupted, ...]:
     """The test shapes, which have labels, turned with so many points at most, and thinned from all that they have."""
     fewer = test.first(min(points, test.points.shape[1]))
-    families = {family: CORRUPTIONS[family] for family in IN_FULL}
-    thinned = {"thin": families.pop("thin")}
-    return Corrupted(families, LabelledShapes(fewer, test.labels)), Corrupted(
-        thinned, LabelledShapes(test, test.labels)
+    turned = {family: CORRUPTIONS[family] for family in IN_FULL if family != "thin"}
+    return (
+        Corrupted(turned, LabelledShapes(fewer, test.labels)),
+        Corrupted({"thin": CORRUPTIONS["thin"]}, LabelledShapes(test, test.labels)),
     )
 
 
