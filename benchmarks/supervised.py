@@ -2,7 +2,8 @@
 
     python benchmarks/supervised.py --data PATH            three seeds, two minutes each on one core; ModelNet10's official test
 
-Frozen codes of an unsupervised encoder of the same size can be expected to come near this figure, not to pass it by much.
+It learns from what the unsupervised encoders of the same size learn from; their frozen codes can be expected to come near
+this figure, not to pass it by much.
 Writes results/DATASET_supervised.json.
 """
 
@@ -52,7 +53,8 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed", help="default: bf16-mixed")
     asked = parser.parse_args()
     splits = load(asked.dataset, asked.data)
-    train, test = learn_from(splits) if asked.split == "validation" else (splits.train, splits.test)
+    train, validation = learn_from(splits)
+    test = validation if asked.split == "validation" else splits.test
     test = test.first(min(POINTS, test.points.shape[1]))
     trainings = [Training(seed=seed, precision=asked.precision) for seed in range(asked.seeds)]
     values = [accuracy(*trained(train, training), test) for training in track(trainings, "seeds")]

@@ -11,12 +11,11 @@ its shape as any other shape is.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from crvae3d.evaluation.frozen import Shapes, batches, frozen, seeded, shown, take
+from crvae3d.evaluation.frozen import Shapes, batches, frozen, seed_of, seeded, shown, take
 from crvae3d.points.batch import Ragged, ragged
 
 Transform = Callable[..., object]
@@ -91,7 +90,6 @@ def views(x: Tensor, places: list[int], transform: Transform, seed: int) -> Tens
     """One view of each shape of a batch (B, ...), by a generator of its own; clouds are padded where their sizes differ."""
     found = []
     for shape, place in zip(x, places, strict=True):
-        state = int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
-        view = transform(shape[None], generator=torch.Generator().manual_seed(state))
+        view = transform(shape[None], generator=torch.Generator().manual_seed(seed_of(seed, place)))
         found.append(view.points[view.mask] if isinstance(view, Ragged) else view[0])
     return torch.stack(found) if len({len(view) for view in found}) == 1 else ragged(found)

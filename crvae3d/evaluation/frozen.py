@@ -36,8 +36,13 @@ def frozen(model: nn.Module) -> Iterator[torch.device]:
 def seeded(device: torch.device, *parts: int) -> Iterator[None]:
     """Draw from torch's global generator with a state made of several numbers; afterwards it is as it was."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1)[0]))
+        torch.manual_seed(seed_of(*parts))
         yield
+
+
+def seed_of(*parts: int) -> int:
+    """The seed that several numbers make together."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 def take(clouds: Shapes, indices: Sequence[int]) -> Tensor:

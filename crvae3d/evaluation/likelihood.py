@@ -21,7 +21,7 @@ from torch.distributions import Distribution
 
 from crvae3d.core.hierarchy import Chain, Path
 from crvae3d.errors import InputError
-from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
+from crvae3d.evaluation.frozen import Shapes, batches, frozen, seed_of, shown, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def log_likelihood(
         _refuse_energies(model.decoder(model.encoder(take(clouds, each[0]).to(device)).mean))
         for places in shown(each, what, progress):
             x = take(clouds, places).to(device)
-            weights.append(_log_weights(model, x, largest, _state(seed, places[0]), batch_size).cpu())
+            weights.append(_log_weights(model, x, largest, seed_of(seed, places[0]), batch_size).cpu())
             points.append(x.shape[1])
     log_weights = torch.stack(weights)
     bounds = {count: _bound(log_weights, count).numpy() for count in sorted(set(samples))}
@@ -135,11 +135,6 @@ def _drawn(posterior: Distribution, count: int, at_once: int) -> Iterator[Tensor
             yield posterior.rsample(torch.Size([min(at_once, count - start)]))
     else:
         yield from posterior.rsample(torch.Size([count])).split(at_once)
-
-
-def _state(seed: int, place: int) -> int:
-    """The state of the generator of the shape at a place."""
-    return int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
 
 
 def _refuse_energies(likelihood: Distribution) -> None:

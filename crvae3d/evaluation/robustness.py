@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.consistency import Transform
-from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
+from crvae3d.evaluation.frozen import Shapes, batches, frozen, seed_of, shown, take
 from crvae3d.evaluation.labelled import FEATURES, LabelledShapes
 from crvae3d.evaluation.linear import LinearClassifier
 from crvae3d.points.batch import Ragged, dense, like
@@ -189,8 +189,7 @@ def features_of(model: nn.Module) -> Encode:
 
 def draw_of(seed: int, family: str, first: int) -> torch.Generator:
     """The generator of the views of a family, for the shapes from place `first` on."""
-    state = np.random.SeedSequence((seed, first, *family.encode())).generate_state(1)[0]
-    return torch.Generator().manual_seed(int(state))
+    return torch.Generator().manual_seed(seed_of(seed, first, *family.encode()))
 
 
 def _encoded(encode: Encode, view: object, batch_size: int) -> Iterator[tuple[slice, Mapping[str, np.ndarray]]]:
