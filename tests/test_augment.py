@@ -181,6 +181,37 @@ def test_faces_and_edges_go_with_the_points_that_they_join():
     assert set(augment.Scale()(mesh).keys()) == {"pos", "y", *joined}
 
 
+def test_graphs_of_pyg_keep_apart_whatever_their_sizes():
+    def graph(points):
+        return Data(pos=torch.randn(points, 3), normal=torch.randn(points, 3))
+
+    for sizes in ((50, 40), (40, 50)):  # one is thinned, the other is not
+        thinned = augment.Subset(45)(Batch.from_data_list([graph(size) for size in sizes]))
+        assert thinned.batch.bincount().tolist() == [min(size, 45) for size in sizes] and "normal" not in thinned
+    batch = torch.tensor([0] * 30 + [1] * 20)
+    thinned = augment.Subset(25)(Data(pos=torch.randn(50, 3), batch=batch, normal=torch.randn(50, 3)))
+    assert thinned.batch.bincount().tolist() == [25, 20] and "normal" not in thinned
+    for empty in ((5, 0), (0, 5)):
+        with pytest.raises(InputError, match="every graph needs a point"):
+            augment.Scale()(Batch.from_data_list([graph(size) for size in empty]))
+    with pytest.raises(InputError, match=r"`pos` of the shape \(points, 3\), got \(9, 2\)"):
+        augment.Scale()(Data(pos=torch.randn(9, 2)))
+
+
+def test_clouds_of_integers_are_moved_as_those_of_floats_are():
+    x = torch.randint(-5, 5, (2, 9, 3))
+    for transform in (augment.Rotate(90), augment.Scale(2.0, 2.0), augment.Translate(0.5)):
+        assert torch.equal(transform(x, generator=seeded()), transform(x.float(), generator=seeded()))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: augment.Subset(0), lambda: augment.Jitter(clip=-0.05), lambda: augment.Translate(-1.0)]
+)
+def test_ranges_that_mean_nothing_are_refused(make):
+    with pytest.raises(InputError, match="must be"):
+        make()
+
+
 def test_crop_takes_a_half_space_away_and_drop_takes_any_points():
     x = torch.randn(40, 500, 3)
     for transform, apart in ((augment.Crop(0.5), True), (augment.DropPoints(0.5), False)):

@@ -103,3 +103,8 @@ def test_a_failing_compiler_is_replaced_silently(monkeypatch, capfd):
     a, b = torch.randn(1, 9, 3), torch.randn(1, 8, 3)
     torch.testing.assert_close(chamfer_distance(a, b).double(), chamfer_matrix(a, b), rtol=1e-5, atol=1e-6)
     assert capfd.readouterr() == ("", "") and fast._failed_on == {"cpu"}
+
+
+def test_double_precision_is_exact_far_from_the_origin():
+    a, b = torch.rand(2, 50, 3, dtype=torch.float64), torch.rand(2, 60, 3, dtype=torch.float64)
+    torch.testing.assert_close(chamfer_distance(a + 5e6, b + 5e6), chamfer_distance(a, b), rtol=1e-6, atol=0)

@@ -24,6 +24,8 @@ def test_coordinates_are_stored_numbers_times_the_scale():
     expected = torch.from_numpy(clouds.points[[3, 5]].astype(np.float64) / 32767).float()
     torch.testing.assert_close(clouds.coordinates([3, 5]), expected)
     assert torch.equal(clouds[5], clouds.__getitems__([3, 5])[1]) and len(clouds) == 60
+    batch = next(iter(torch.utils.data.DataLoader(clouds, batch_size=4)))
+    assert torch.equal(batch, clouds.coordinates(range(4)))
 
 
 def test_a_choice_from_disk_copies_nothing_and_holds_the_same(tmp_path):

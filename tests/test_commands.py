@@ -205,6 +205,36 @@ def test_reconstruct_gives_clouds_in_the_users_own_units(place, tmp_path):
     assert len(list(csv.DictReader((tmp_path / "chamfer.csv").open()))) == 5
 
 
+def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path):
+    model = crvae3d.VAE.from_pretrained(place / "cr")
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "one.ply")
+    for data, output in ((tmp_path / "one.ply", tmp_path), (tmp_path, tmp_path), (tmp_path, tmp_path / "among")):
+        with pytest.raises(crvae3d.errors.InputError, match="among what they are made from"):
+            crvae3d.reconstruct(model, data, output, progress=False)
+    (made,) = crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)
+    assert made == tmp_path / "out" / "one.ply"
+    source = tmp_path / "some_train.npz"
+    source.write_bytes((place / "some_train.npz").read_bytes())
+    with pytest.raises(crvae3d.errors.InputError, match="would replace what they are made from"):
+        crvae3d.embed(model, tmp_path / "some.npz", source, progress=False)
+
+
+def test_own_units_may_be_those_of_a_map(place, tmp_path):
+    box = trimesh.creation.box((1, 2, 3))
+    box.apply_translation((4_500_000.25, 500_000.5, 100))
+    box.export(tmp_path / "house.obj", digits=8)
+    (made,) = crvae3d.reconstruct(place / "cr", tmp_path / "house.obj", tmp_path / "out", progress=False)
+    points = np.asarray(trimesh.load(made).vertices)
+    assert len(np.unique(points[:, 0])) > 100
+    np.testing.assert_allclose(points.mean(0), (4_500_000.25, 500_000.5, 100), atol=1)
+
+
+def test_models_of_any_precision_reconstruct(place):
+    for name in ("double", "bfloat16", "half"):
+        model = getattr(crvae3d.VAE.from_pretrained(place / "cr"), name)()
+        assert torch.isfinite(model.reconstruct(torch.rand(2, 50, 3))).all(), name
+
+
 def test_data_check_list_and_pack(place, tmp_path, capsys):
     assert main(["data", "list"]) == 0
     assert main(f"data check {place / 'meshes'} --quiet".split()) == 0

@@ -81,6 +81,15 @@ def test_labels_may_be_words_or_a_column(tmp_path):
     assert words.class_names == ("a", "b") and list(words.labels) == [1, 0, 1, 0, 1] == list(column.labels)
 
 
+def test_bytes_are_names_and_whole_floats_are_labels(tmp_path):
+    names = {"ids": np.array(list("abcde"), "S"), "class_names": np.array([b"cup", b"jar"])}
+    clouds, _ = read_archive(archive(tmp_path / "x.npz", points=RAW, labels=np.array([1.0, 0, 1, 0, 1]), **names))
+    assert list(clouds.ids) == list("abcde") and clouds.class_names == ("cup", "jar")
+    assert list(clouds.labels) == [1, 0, 1, 0, 1]
+    clouds, _ = read_archive(archive(tmp_path / "y.npz", points=RAW, labels=np.array(list("babab"), "S")))
+    assert clouds.class_names == ("a", "b")
+
+
 INTEGERS = np.zeros((2, 4, 3), np.int16)
 WRONG = {
     "no points": ({"xyz": RAW}, "no array 'points', only xyz"),
@@ -88,6 +97,15 @@ WRONG = {
     "no shapes": ({"points": RAW[:0]}, "shapes, points, 3"),
     "no scale": ({"points": INTEGERS}, "'scale'"),
     "outside": ({"points": INTEGERS + 9, "scale": 1.0}, "unit sphere"),
+    "outside in a corner": ({"points": INTEGERS + 9, "scale": 0.1}, "unit sphere"),
+    "scale in words": ({"points": INTEGERS, "scale": "x"}, "one number 'scale'"),
+    "frame in words": (
+        {"points": RAW, "mesh_scale": list("abcde"), "mesh_center": RAW[:, 0]},
+        "mesh_scale must be numbers",
+    ),
+    "labels between classes": ({"points": RAW, "labels": [0, 0.5, 1, 1, 0]}, "integers or names"),
+    "labels that are not numbers": ({"points": RAW, "labels": [np.nan] * 5}, "integers or names"),
+    "too large": ({"points": RAW * 1e200}, "not all finite"),
     "labels": ({"points": RAW, "labels": [0, 1]}, r"labels must have the shape \(5,\), got \(2,\)"),
     "label range": ({"points": RAW, "labels": [0, 1, 2, 3, 4], "class_names": ["a", "b"]}, r"0\.\.1, got 0\.\.4"),
     "twice": ({"points": RAW, "ids": list("abcda")}, "'a' stands more than once"),

@@ -83,7 +83,7 @@ class TestImages:
     def test_intensities_are_pixels_over_255(self):
         images = labelled()
         expected = torch.from_numpy(images.pixels[[3, 5]]).float() / 255
-        assert torch.equal(images.__getitems__([3, 5]), expected) and torch.equal(images[5], expected[1])
+        assert torch.equal(torch.stack(images.__getitems__([3, 5])), expected) and torch.equal(images[5], expected[1])
         assert images.intensities().shape == (30, 3, 6, 5) and images.intensities().dtype == torch.float32
         assert len(images) == 30 and images.describe() == "30 images of 6 x 5 pixels, RGB, 3 classes"
         assert replace(labelled(channels=1), labels=None).describe() == "30 images of 6 x 5 pixels, grey, no labels"
@@ -774,6 +774,7 @@ class TestPictures:
             "pictures": ({"a/1.PNG": b"", "labels.txt": b"", "a/1.pts": b""}, True),
             "meshes": ({"a/1.off": b""}, False),
             "textured": ({"a/1.obj": b"", "a/1.png": b"", "a/2.jpg": b""}, False),
+            "previews": ({"a/1.npy": b"", "a/1.png": b""}, False),
             "nothing": ({"notes.txt": b""}, False),
         }
         for name, (files, expected) in cases.items():

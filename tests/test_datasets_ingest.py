@@ -193,6 +193,14 @@ LAYOUTS = {
     "labels": (["cup/a.off", "jar/b.off"], [("a", "cup", "train"), ("b", "jar", "train")]),
     "modelnet": (["cup/test/a.off", "cup/train/b.off"], [("a", "cup", "test"), ("b", "cup", "train")]),
     "split first": (["test/cup/a.off", "train/cup/b.off"], [("a", "cup", "test"), ("b", "cup", "train")]),
+    "inside one folder more": (
+        ["mine/cup/test/a.off", "mine/cup/train/b.off"],
+        [("a", "cup", "test"), ("b", "cup", "train")],
+    ),
+    "split first, inside one folder more": (
+        ["mine/test/cup/a.off", "mine/train/cup/b.off"],
+        [("a", "cup", "test"), ("b", "cup", "train")],
+    ),
     "split alone": (["test/a.off", "train/b.off"], [("a", None, "test"), ("b", None, "train")]),
     "validation": (["Train/cup/a.off", "val/cup/b.off"], [("a", "cup", "train"), ("b", "cup", "train")]),
     "train is a vehicle": (["car/a.off", "train/b.off"], [("a", "car", "train"), ("b", "train", "train")]),
@@ -216,6 +224,55 @@ def test_files_beside_the_class_folders_do_not_hide_the_split():
     assert [split for _, _, split in items] == ["train", "test"] and beside == ["list.txt"]
 
 
+def test_links_are_followed_but_not_round_in_circles_nor_to_nothing(folder):
+    (folder / "cube" / "train" / "back").symlink_to("..")
+    (folder / "plank" / "train" / "across").symlink_to("../../cube")
+    (folder / "cube" / "train" / "gone.off").symlink_to("nowhere.off")
+    splits = ingest_folder(folder, QUIET)
+    assert {failure.file.rpartition("/")[2] for failure in splits.failures} == {"gone.off"}
+    assert len(splits.train) + len(splits.test) < 40
+
+
+def test_a_folder_that_may_not_be_looked_into_is_said(folder, monkeypatch):
+    def refuse(place):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="things cannot be looked into .Permission denied."):
+        ingest_folder(folder, QUIET)
+
+
+def test_a_zip_that_is_replaced_is_read_anew_in_the_same_process(tmp_path):
+    scales = []
+    for height in (1.0, 5.0):
+        box(tmp_path / "box.off", 1.0, 1.0, height)
+        with zipfile.ZipFile(tmp_path / "new.zip", "w") as out:
+            out.write(tmp_path / "box.off", "box.off")
+        (tmp_path / "new.zip").replace(tmp_path / "things.zip")
+        scales.append(float(ingest_folder(tmp_path / "things.zip", QUIET).train.mesh_scale[0]))
+    assert scales[1] > 2 * scales[0]
+
+
+def test_what_a_store_holds_of_files_beside_the_shapes_is_read_anew_when_they_change(folder, tmp_path):
+    box(folder / "loose.off")
+    assert [failure.file for failure in ingest_folder(folder, QUIET).failures] == ["loose.off"]
+    (folder / "loose.off").unlink()
+    assert ingest_folder(folder, QUIET).failures == ()
+    place, scales = tmp_path / "gltf", []
+    place.mkdir()
+    for height in (1.0, 5.0):
+        for name, content in trimesh.Scene([trimesh.creation.box((1, 1, height))]).export(file_type="gltf").items():
+            (place / name).write_bytes(content)
+        scales.append(float(ingest_folder(place, QUIET).train.mesh_scale[0]))
+    assert scales[1] > 2 * scales[0]
+
+
+def test_numbers_too_far_apart_for_numbers_are_left_out(folder):
+    (folder / "cube" / "train" / "far.xyz").write_text("1e200 0 0\n0 1e200 0\n0 0 1e200\n")
+    (failure,) = ingest_folder(folder, QUIET).failures
+    assert failure.file == "cube/train/far.xyz"
+
+
 def test_a_script_without_a_main_guard_reads_in_parallel(folder):
     script = (
         "from pathlib import Path; from crvae3d.datasets import ingest; ingest._SERIAL = 0\n"
@@ -224,3 +281,16 @@ def test_a_script_without_a_main_guard_reads_in_parallel(folder):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["6", "2"], done.stderr
+
+
+def test_a_zip_keeps_its_labels_under_another_name_and_beside_other_files(tmp_path):
+    box(tmp_path / "box.off")
+    top = {"ModelNet10.zip": "ModelNet10/", "renamed.zip": "ModelNet10/", "windows.zip": "windows/"}
+    for name, folder in top.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as out:
+            out.writestr(".DS_Store", b"")
+            for split in ("train", "test"):
+                member = f"{folder}chair/{split}/{split}.off"
+                out.write(tmp_path / "box.off", member.replace("/", "\\") if name == "windows.zip" else member)
+        splits = ingest_folder(tmp_path / name, QUIET)
+        assert splits.train.class_names == ("chair",) and len(splits.test) == 1, name

@@ -90,6 +90,13 @@ def test_packed_archives_load_under_the_name_they_were_given(folder, tmp_path):
     assert pack(str(folder), tmp_path / "out" / "things.npz", points=50, overwrite=True, progress=False) == paths
     with pytest.raises(InputError, match="ends in .npz"):
         pack(str(folder), tmp_path / "things.csv", progress=False)
+    with pytest.raises(InputError, match="at least 2"):
+        pack(str(folder), tmp_path / "one.npz", points=1, progress=False)
+    pack(str(folder / "box" / "train"), tmp_path / "out" / "both.npz", progress=False)
+    with pytest.raises(InputError, match="both.npz exists"):  # which would be read in place of the two new ones
+        pack(str(folder), tmp_path / "out" / "both.npz", progress=False)
+    pack(str(folder), tmp_path / "out" / "both.npz", overwrite=True, progress=False)
+    assert load(tmp_path / "out" / "both.npz").test is not None
     with pytest.raises(InputError, match=r"1\.\.50.* got 60"):
         pack(tmp_path / "out" / "things.npz", tmp_path / "more.npz", points=60)
 
@@ -113,7 +120,7 @@ def test_other_wrong_inputs_are_explained(tmp_path):
     (tmp_path / "x.blend").write_bytes(b"x")
     with pytest.raises(InputError, match="x.blend is not read; known are .off"):
         load(tmp_path / "x.blend", **QUIET)
-    with pytest.raises(InputError, match="points must be at least 1, got 0"):
+    with pytest.raises(InputError, match="points must be at least 2, got 0"):
         load("shapes", points=0)
     with pytest.raises(InputError, match="data folder .*nowhere does not exist"):
         load("modelnet10", tmp_path / "nowhere")

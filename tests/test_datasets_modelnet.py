@@ -93,6 +93,17 @@ def test_hdf5_with_a_broken_shape_or_file(hdf5):
         load("modelnet40", folder)
 
 
+def test_hdf5_of_another_form_or_with_new_names(hdf5):
+    folder, _ = hdf5
+    (folder / "shape_names.txt").write_text("\n".join(f"new_{i}" for i in range(40)))
+    assert load("modelnet40", folder).train.class_names[0].startswith("new_")
+    for labels in (np.zeros((1, 1), np.int64), np.zeros((3, 1))):
+        with h5py.File(folder / "ply_data_train1.h5", "w") as out:
+            out["data"], out["label"] = np.ones((3, 9, 3), np.float32), labels
+        with pytest.raises(InputError, match="train1.h5 must hold data"):
+            load("modelnet40", folder)
+
+
 def test_without_h5py_the_extra_is_named(hdf5, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(InputError, match=re.escape("pip install 'crvae3d[hdf5]'")):

@@ -224,6 +224,15 @@ def test_page_draws_without_errors_or_requests(chromium, tmp_path, view):
     assert (paper == "rgb(255, 255, 255)") == (not view.get("dark", False))
 
 
+def test_more_models_than_colours_are_all_drawn(chromium, tmp_path):
+    chromium.open(write_page(tmp_path / "page.html", report([f"model {number}" for number in range(8)])))
+    assert chromium.problems() == []
+    drawn = [picture for picture in pictures(chromium) if len(picture) > 2000]
+    assert len(drawn) == 9
+    colours = chromium.run("[...document.querySelectorAll('.swatch')].map(i => getComputedStyle(i).backgroundColor)")
+    assert "rgba(0, 0, 0, 0)" not in colours
+
+
 def test_dragging_one_panel_turns_all_and_a_double_click_turns_them_back(chromium, tmp_path):
     chromium.open(write_page(tmp_path / "page.html", report()))
     before = pictures(chromium)

@@ -82,6 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0; 1 for a training that diverged, 2 for input that cannot be used, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):  # a file's name need not be text that a terminal can show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     parsed = parser().parse_args(arguments)
     try:
         VERBS[parsed.verb].run(parsed)

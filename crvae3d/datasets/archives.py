@@ -38,7 +38,7 @@ def read_archive(path: str | Path) -> tuple[Clouds, tuple[Failure, ...]]:
     arrays = _load(path)
     points = _checked_points(path, arrays)
     count = len(points)
-    ids = arrays["ids"].astype(np.str_) if "ids" in arrays else np.array([f"shape_{i:06d}" for i in range(count)])
+    ids = _text(arrays["ids"]) if "ids" in arrays else np.array([f"shape_{i:06d}" for i in range(count)])
     if len(np.unique(ids)) < len(ids):
         raise InputError(f"{path}: ids must be unique, but {_repeated(ids)!r} stands more than once")
     labels, class_names = _labels(path, arrays)
@@ -48,7 +48,7 @@ def read_archive(path: str | Path) -> tuple[Clouds, tuple[Failure, ...]]:
     scale = float(arrays["scale"])
     if not 0 < scale < np.inf:
         raise InputError(f"{path}: scale must be a positive number, got {scale}; coordinates = points * scale")
-    if np.abs(points, dtype=np.float32).max() * scale > 1.01:
+    if _farthest(points) * scale > 1.01:
         raise InputError(f"{path}: points * scale leave the unit sphere; store raw coordinates as floats instead")
     clouds = Clouds(points=points, scale=scale, class_names=class_names, **columns)
     usable = (points != points[:, :1]).any(axis=(1, 2))
@@ -106,7 +106,8 @@ def _checked_points(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
     points = arrays["points"]
     if points.ndim != 3 or points.shape[-1] != 3 or points.dtype.kind not in "fiu" or 0 in points.shape:
         raise InputError(f"{path}: points must be numbers (shapes, points, 3), got {points.dtype} {points.shape}")
-    if points.dtype.kind != "f" and arrays.get("scale", np.empty(0)).shape != ():
+    scale = arrays.get("scale", np.empty(0))
+    if points.dtype.kind != "f" and (scale.shape != () or scale.dtype.kind not in "fiu"):
         raise InputError(f"{path}: integer points need one number 'scale', with coordinates = points * scale")
     if ("mesh_center" in arrays) != ("mesh_scale" in arrays):
         raise InputError(f"{path}: mesh_center and mesh_scale come together or not at all")
@@ -116,16 +117,33 @@ def _checked_points(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
             arrays[key] = column[:, 0]
         if key in arrays and arrays[key].shape != (len(points), *tail):
             raise InputError(f"{path}: {key} must have the shape {(len(points), *tail)}, got {arrays[key].shape}")
+        if key in arrays and key.startswith("mesh") and arrays[key].dtype.kind not in "fiu":
+            raise InputError(f"{path}: {key} must be numbers, got {arrays[key].dtype}")
     return points
 
 
+def _farthest(points: np.ndarray) -> float:
+    """The largest distance of an integer point from the origin."""
+    parts = np.array_split(points, -(-len(points) // 256))  # not all of them at once in floats
+    return max(float(np.linalg.norm(part.astype(np.float32), axis=-1).max()) for part in parts)
+
+
+def _text(column: np.ndarray) -> np.ndarray:
+    """An array of names; bytes are taken for UTF-8."""
+    return np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column.astype(np.str_)
+
+
 def _labels(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    class_names = tuple(str(name) for name in arrays.get("class_names", ()))
+    class_names = tuple(_text(np.atleast_1d(arrays.get("class_names", np.empty(0)))).tolist())
     labels = arrays.get("labels")
     if labels is None:
         return None, ()
+    if labels.dtype.kind == "f":
+        if not (np.isfinite(labels) & (labels == np.rint(labels))).all():
+            raise InputError(f"{path}: labels must be integers or names, got numbers such as {labels[0]}")
+        labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu" or not class_names:
-        known, labels = np.unique(labels, return_inverse=True)
+        known, labels = np.unique(labels if labels.dtype.kind in "iu" else _text(labels), return_inverse=True)
         return labels.astype(np.int64), tuple(str(name) for name in known)
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise InputError(f"{path}: labels must lie in 0..{len(class_names) - 1}, got {labels.min()}..{labels.max()}")
@@ -138,8 +156,8 @@ def _framed(
     """Clouds in any units, brought into the unit sphere; the way back joins the one that they came with."""
     finite = np.isfinite(points).all(axis=(1, 2))
     center, scale = frame(np.where(finite[:, None, None], points, 0).astype(np.float64))
-    usable = finite & (scale > 0)
-    reasons = np.where(finite, COINCIDE, "its points are not all finite (NaN or infinite)")
+    usable = finite & (scale > 0) & np.isfinite(scale)
+    reasons = np.where(finite & (scale == 0), COINCIDE, "its points are not all finite (NaN or infinite)")
     failures = _failures(path, columns["ids"], usable, reasons)
     kept = {key: None if column is None else column[usable] for key, column in columns.items()}
     points, center, scale = points[usable], center[usable], scale[usable]

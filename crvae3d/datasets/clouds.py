@@ -104,9 +104,9 @@ class Clouds(torch.utils.data.Dataset):
         """The coordinates of one shape, float32 (N, 3)."""
         return self.coordinates([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> Tensor:
-        """The coordinates of several shapes at once, float32 (B, N, 3): what a `DataLoader` asks for."""
-        return self.coordinates(indices)
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
+        """The coordinates of several shapes, read at once, each float32 (N, 3): what a `DataLoader` asks for."""
+        return list(self.coordinates(indices))
 
     def coordinates(self, indices: Sequence[int] | slice = slice(None)) -> Tensor:
         """The coordinates of the shapes at `indices`, float32 (B, N, 3)."""

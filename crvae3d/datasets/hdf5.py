@@ -28,7 +28,8 @@ def read_hdf5(folder: Path, name: str) -> Splits:
         InputError: h5py is not installed, a file of the release is missing or broken, or nothing can be used.
     """
     parts = {split: _listed(folder, split) for split in ("train", "test")}
-    files = [path for paths in parts.values() for path in paths]
+    told = [path for path in (folder / "shape_names.txt", *sorted(folder.glob("*_id2file.json"))) if path.exists()]
+    files = [*(path for paths in parts.values() for path in paths), *told]
     stamps = [f"{path.name}|{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
     store = store_folder(name, [str(folder.resolve()), *stamps])
     build_store(store, lambda part: _fill(part, folder, parts))
@@ -60,7 +61,7 @@ def _fill(part: Path, folder: Path, parts: dict[str, list[Path]]) -> None:
             data = to_z_up(data.astype(np.float64))
             finite = np.isfinite(data).all(axis=(1, 2))
             center, scale = frame(np.where(finite[:, None, None], data, 0))
-            usable = scale > 0
+            usable = finite & (scale > 0) & np.isfinite(scale)
             failures += [Failure(ids[row], "its points coincide or are not finite") for row in np.flatnonzero(~usable)]
             for row in np.flatnonzero(usable):
                 digest = hashlib.blake2b(data[row].tobytes(), digest_size=16).hexdigest()
@@ -68,6 +69,8 @@ def _fill(part: Path, folder: Path, parts: dict[str, list[Path]]) -> None:
                 points.append(quantise((data[row] - center[row]) / scale[row]))
     if not any(split == "train" for _, _, split, *_ in rows):
         raise InputError(f"{folder} holds no usable training shape")
+    if len({len(cloud) for cloud in points}) > 1:
+        raise InputError(f"the files of {folder} have clouds of different numbers of points; fetch the release again")
     write_store(part, np.stack(points), rows, failures)
 
 
@@ -85,9 +88,14 @@ def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path.parent.name} needs h5py; install it with: pip install 'crvae3d[hdf5]'") from None
     try:
         with h5py.File(path, "r") as opened:
-            return opened["data"][:], opened["label"][:].reshape(-1)
+            data, labels = opened["data"][:], opened["label"][:].reshape(-1)
     except (OSError, KeyError) as error:
         raise InputError(f"{path} is not a readable file of the release ({error}); fetch it again") from None
+    shaped = data.ndim == 3 and data.shape[::2] == (len(labels), 3) and data.size
+    if not shaped or data.dtype.kind != "f" or labels.dtype.kind not in "iu":
+        told = f"{data.dtype} {data.shape} and {labels.dtype} {labels.shape}"
+        raise InputError(f"{path} must hold data (n, 2048, 3) and label (n, 1) as the release does, and holds {told}")
+    return data, labels
 
 
 def _ids(path: Path, count: int) -> list[str]:

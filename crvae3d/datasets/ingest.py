@@ -38,8 +38,10 @@ class Ingest:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        if self.points < 1:
-            raise InputError(f"points must be at least 1, got {self.points}; 4096 is usual")
+        if self.points < 2:
+            raise InputError(f"points must be at least 2, got {self.points}; 4096 is usual")
+        if self.seed < 0:
+            raise InputError(f"seed must be nought or more, got {self.seed}")
 
 
 def ingest_folder(place: Path, settings: Ingest, name: str | None = None) -> Splits:
@@ -52,7 +54,7 @@ def ingest_folder(place: Path, settings: Ingest, name: str | None = None) -> Spl
     if not sources:
         raise InputError(f"{place} holds no mesh or cloud; files ending in {', '.join(SUFFIXES)} are read")
     items, beside = lay_out(sources)
-    return ingest_items(items, name or place.name, str(place.resolve()), settings, beside)
+    return ingest_items(items, name or place.resolve().name, str(place.resolve()), settings, beside)
 
 
 def ingest_items(
@@ -73,7 +75,7 @@ def ingest_items(
     items = sorted(items, key=lambda item: item.split == "test")  # stable: train before test, each in order
     stamps = [f"{item.source.stamp()}|{item.id}|{item.label}|{item.split}" for item in items]
     drawn = f"{settings.points}|{settings.seed}|{settings.y_up}"
-    folder = store_folder(name, [source, drawn, *stamps])
+    folder = store_folder(name, [source, drawn, *stamps, *("|".join(failure) for failure in failures)])
     build_store(folder, lambda part: _fill(part, folder, items, name, settings, failures))
     return open_store(folder, name, source)
 

@@ -3,6 +3,7 @@
 chair/chair_1.off                     labels, no split
 chair/train/chair_1.off               ModelNet: label, then split
 train/chair/chair_1.off               split, then label
+mine/train/chair/chair_1.off          either, inside one folder more
 chair_1.off                           neither
 03001627/1a6f615e/models/model.obj    ShapeNet: the first folder is the label
 """
@@ -42,8 +43,7 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
     items = []
     for source, name, parts in zip(sources, names, folders, strict=True):
         split = SPLITS[parts[depth].lower()] if depth is not None else "train"
-        rest = parts if depth is None else parts[1:] if depth == 0 else parts[:-1]
-        items.append(Item(source, name, rest[0] if rest else None, split))
+        items.append(Item(source, name, _label(parts, depth), split))
     if any(item.label is not None for item in items):  # or inside a split's folder, beside those of its classes
         beside += [Failure(item.source.name, BESIDE) for item in items if item.label is None]
         items = [item for item in items if item.label is not None]
@@ -51,15 +51,22 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
 
 
 def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
-    """Which folder of each path, the first or the last, is its split; None unless it is one in every path.
+    """Which folder of each path is its split: the first, the last, or the second in one that holds all; None for no such.
 
-    Every path, because `train` alone may well be a class beside `car`.
+    It is one in every path, because `train` alone may well be a class beside `car`.
     """
-    for depth in (0, -1):
+    wrapped = len({parts[:1] for parts in folders}) == 1 and all(len(parts) > 1 for parts in folders)
+    for depth in (0, -1, 1) if wrapped else (0, -1):
         found = {parts[depth].lower() if parts else "" for parts in folders}
         if "train" in found and found <= SPLITS.keys():
             return depth
     return None
+
+
+def _label(parts: tuple[str, ...], depth: int | None) -> str | None:
+    """The folder that names the class: the one above a split that comes last, else the first below it."""
+    rest = parts[:-1][-1:] if depth == -1 else parts if depth is None else parts[depth + 1 :]
+    return rest[0] if rest else None
 
 
 def _unique_names(names: list[str]) -> list[str]:

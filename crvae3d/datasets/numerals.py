@@ -38,8 +38,10 @@ def read_rows(text: bytes) -> Shape:
     A first line that is one integer is the number of points (`.pts`), one of words is a header.
 
     Raises:
-        BadShape: rows of different lengths, fewer than announced, or fewer than 3 columns.
+        BadShape: rows of different lengths, fewer than announced, or fewer than 3 columns; or commas that may be decimal ones.
     """
+    if b"," in text and b";" in text:
+        raise BadShape("it has both commas and semicolons: write its numbers with a decimal point")
     text = strip_comments(text, (b"#", b"//")).replace(b",", b" ").replace(b";", b" ").strip()
     first, _, rest = text.partition(b"\n")
     announced = None
@@ -47,15 +49,15 @@ def read_rows(text: bytes) -> Shape:
         announced, text = int(first), rest
     elif first.split() and not _is_number(first.split()[0]):
         text = rest
-    columns = len(text.strip().partition(b"\n")[0].split())
     numbers = parse_numbers(text)
     if len(numbers) == 0:
         raise BadShape("it holds no points")
+    lengths = [length for length in map(len, map(bytes.split, text.splitlines())) if length]
+    columns, lines = lengths[0], len(lengths)
     if columns < 3:
         raise BadShape(f"its rows have {columns} columns, at least 3 (x y z) are needed")
-    lines = sum(1 for line in text.splitlines() if line.strip())
-    if len(numbers) != lines * columns:
-        raise BadShape(f"its rows differ in length: {columns} columns in the first, {len(numbers)} numbers in {lines}")
+    if min(lengths) < max(lengths):
+        raise BadShape(f"its rows differ in length: from {min(lengths)} to {max(lengths)} numbers")
     if announced is not None and lines < announced:
         raise BadShape(f"it is truncated: {lines} points of the {announced} that its first line announces")
     return Shape(numbers.reshape(lines, columns)[:, :3].copy())

@@ -14,7 +14,7 @@ def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = Fa
     Args:
         data: what `load` takes.
         output: the archive, ending in `.npz`; `load` takes the same name again.
-        points: kept of each shape.
+        points: kept of each shape, 2 at least.
         overwrite: replace archives that are there.
         options: of `load`.
 
@@ -27,6 +27,8 @@ def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = Fa
     output = Path(output)
     if output.suffix != ".npz":
         raise InputError(f"an archive ends in .npz, got {output}")
+    if points < 2:
+        raise InputError(f"points must be at least 2, got {points}; 2048 is usual")
     splits = load(data, **{"points": max(points, 4096), **options})
     if isinstance(splits.train, Images):
         raise InputError(f"{data} has images, and archives hold clouds: exchange the pictures themselves")
@@ -34,10 +36,12 @@ def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = Fa
     if splits.test is not None:
         names = {split: output.with_name(f"{output.stem}_{split}.npz") for split in ("train", "test")}
         parts = {names["train"]: splits.train, names["test"]: splits.test}
-    for path in parts:
+    for path in (output, *parts):  # `output` itself too: it would be read in place of the two
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists; name another output, or replace it with --overwrite")
     output.parent.mkdir(parents=True, exist_ok=True)
+    if output not in parts:
+        output.unlink(missing_ok=True)
     for path, clouds in parts.items():
         write_archive(path, clouds.first(points))
     return tuple(parts)

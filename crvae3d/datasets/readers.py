@@ -1,6 +1,7 @@
 """One file of a mesh or a cloud, read and validated. Which formats: `SUFFIXES`."""
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -9,19 +10,6 @@ import numpy as np
 from crvae3d.datasets.numerals import read_rows
 from crvae3d.datasets.off import read_off
 from crvae3d.datasets.shape import BadShape, Shape, validate
-
-
-def read_shape(path: str | Path) -> Shape:
-    """Read and validate the file at `path`.
-
-    Raises:
-        BadShape: empty, truncated, non-finite, without area, or unreadable; the message says which.
-    """
-    path = Path(path)
-    try:
-        return parse_shape(path.read_bytes(), path.suffix, path)
-    except OSError as error:
-        raise BadShape(f"it cannot be opened: {error.strerror or error}") from None
 
 
 def parse_shape(content: bytes, suffix: str, path: Path | None = None) -> Shape:
@@ -33,11 +21,12 @@ def parse_shape(content: bytes, suffix: str, path: Path | None = None) -> Shape:
         path: where the file stands, for the formats that refer to files beside them (glTF).
 
     Raises:
-        BadShape: as `read_shape`.
+        BadShape: empty, truncated, non-finite, without area, or unreadable; the message says which.
     """
     suffix = suffix.lower()
     if suffix not in SUFFIXES:
         raise BadShape(f"{suffix or 'a file without suffix'} is not read; known are {', '.join(SUFFIXES)}")
+    content = content.removeprefix(b"\xef\xbb\xbf")  # which some editors put before text
     if not content.strip():
         raise BadShape("the file is empty")
     try:
@@ -54,6 +43,8 @@ def _read_array(content: bytes) -> Shape:
     array = np.load(io.BytesIO(content), allow_pickle=False)
     if array.ndim != 2 or array.shape[1] < 3 or array.dtype.kind not in "fiu":
         raise BadShape(f"it must be an array of numbers (points, 3), got {array.dtype} {array.shape}")
+    if len(array) == 3 and array.shape[1] > 9:
+        raise BadShape(f"it has 3 rows of {array.shape[1]} numbers: transpose it to (points, 3)")
     return Shape(array[:, :3].astype(np.float64))
 
 
@@ -80,7 +71,8 @@ def _read_scene(content: bytes, kind: str, path: Path | None) -> Shape:
 
 def _read_stl(content: bytes, kind: str, path: Path | None) -> Shape:
     """STL, with the check that trimesh lacks: it gives an empty scene for a truncated file."""
-    if content.lstrip()[:5].lower() == b"solid" and b"facet" in content[:2000]:
+    if content.lstrip()[:5].lower() == b"solid" and b"facet" in content[:2000].lower():
+        content = content.lower()  # as trimesh wants it
         begun, ended = len(re.findall(rb"\bfacet\s+normal", content)), content.count(b"endfacet")
         if ended < begun or b"endsolid" not in content:
             raise BadShape(f"it is truncated: {ended} complete facets and no end")
@@ -90,6 +82,7 @@ def _read_stl(content: bytes, kind: str, path: Path | None) -> Shape:
         announced, held = int.from_bytes(content[80:84], "little"), (len(content) - 84) // 50
         if held < announced:
             raise BadShape(f"it is truncated: {held} faces of the {announced} that its header announces")
+        content = content[: 84 + 50 * announced]
     return _read_scene(content, kind, path)
 
 
@@ -103,14 +96,23 @@ def _read_ply(content: bytes, kind: str, path: Path | None) -> Shape:
         held = sum(1 for line in body.splitlines() if line.strip())
         if held < announced:
             raise BadShape(f"it is truncated: {held} rows of the {announced} that its header announces")
-        if re.search(rb"(?i)(?<![a-z])[-+]?(nan|inf)", body):
-            raise BadShape("some of its numbers are not finite (NaN or infinite)")
     try:
         return _read_scene(content, kind, path)
     except ValueError as error:
         if "unexpected length" in str(error):
-            raise BadShape("it is truncated: shorter than its header announces") from None
+            told = "it is truncated, or its faces differ in their number of corners: save it as text PLY or as OBJ"
+            raise BadShape(told) from None
+        if re.search(rb"(?i)(?<![a-z])[-+]?(nan|inf)", body):
+            raise BadShape("some of its numbers are not finite (NaN or infinite)") from None
         raise
+
+
+def _read_gltf(content: bytes, kind: str, path: Path | None) -> Shape:
+    """glTF, whose numbers may lie in files beside it."""
+    buffers = json.loads(content).get("buffers", []) if path is None else []
+    if not all(buffer.get("uri", "").startswith("data:") for buffer in buffers):
+        raise BadShape("it refers to files beside it, which are not read from a zip: unpack the zip")
+    return _read_scene(content, kind, path)
 
 
 def _read_glb(content: bytes, kind: str, path: Path | None) -> Shape:
@@ -123,5 +125,5 @@ def _read_glb(content: bytes, kind: str, path: Path | None) -> Shape:
 
 
 _OWN = {".off": read_off, ".npy": _read_array, ".xyz": read_rows, ".txt": read_rows, ".pts": read_rows}
-_LIBRARY = {".obj": _read_scene, ".stl": _read_stl, ".ply": _read_ply, ".glb": _read_glb, ".gltf": _read_scene}
+_LIBRARY = {".obj": _read_scene, ".stl": _read_stl, ".ply": _read_ply, ".glb": _read_glb, ".gltf": _read_gltf}
 SUFFIXES = (*_OWN, *_LIBRARY)

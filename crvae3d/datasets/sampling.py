@@ -48,8 +48,8 @@ def sample_source(source: Source, count: int, seed: int, y_up: bool = False) -> 
         shape = Shape(to_z_up(shape.points), shape.faces)
     distinct = draw_points(shape, count, generator_of(source.name, seed))
     center, scale = frame(distinct)
-    if not scale > 0:
-        return "its points coincide up to rounding"
+    if not 0 < scale < np.inf:
+        return "its points coincide up to rounding, or are too far apart for numbers"
     coordinates = np.resize(distinct, (count, 3))
     return Row(quantise((coordinates - center) / scale), center, float(scale), shape.digest())
 

@@ -30,16 +30,26 @@ class Source:
 
     def read(self) -> bytes:
         """The bytes of the file."""
-        return _open_zip(self.path).read(self.member) if self.member else self.path.read_bytes()
+        return _open_zip(self.path, _state(self.path)).read(self.member) if self.member else self.path.read_bytes()
 
     def stamp(self) -> str:
-        """Changes when the file does, without reading it."""
-        told = self.path.stat()
-        return f"{self.name}|{self.member}|{told.st_size}|{told.st_mtime_ns}"
+        """Changes when the file does, or those that a glTF refers to, without reading it."""
+        beside = sorted(self.path.parent.glob("*.bin")) if self.suffix == ".gltf" and not self.member else ()
+        return "|".join((self.name, self.member, *(_state(path) for path in (self.path, *beside))))
+
+
+def _state(path: Path) -> str:
+    """The size of a file and when it was changed."""
+    try:
+        told = path.stat()
+    except OSError as error:  # a link to nothing: reading it says so
+        return error.strerror or "missing"
+    return f"{told.st_size}|{told.st_mtime_ns}"
 
 
 @lru_cache(maxsize=2)
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def _open_zip(path: Path, state: str) -> zipfile.ZipFile:
+    """The opened zip; one that has been replaced has another state, and is opened anew."""
     return zipfile.ZipFile(path)
 
 
@@ -49,35 +59,51 @@ def list_sources(place: Path, suffixes: Iterable[str]) -> list[Source]:
     Hidden files, `__MACOSX` and readme or licence texts are no shapes.
 
     Raises:
-        InputError: `place` is a broken zip.
+        InputError: `place` is a broken zip, or a folder in it may not be looked into.
     """
-    found = _members(place) if place.is_file() else _files(place)
     suffixes = frozenset(suffixes)
-    return sorted((source for source in found if _is_shape(source, suffixes)), key=lambda source: source.name)
+    found = _members(place, suffixes) if place.is_file() else _files(place, suffixes)
+    return sorted(found, key=lambda source: source.name)
 
 
-def _files(folder: Path) -> list[Source]:
-    # os.walk: rglob leaves out class folders that are links to another disk.
-    walked = os.walk(folder, followlinks=True)
-    paths = (Path(place, name) for place, _, names in walked for name in names)
-    return [Source(path, path.relative_to(folder).as_posix()) for path in paths]
+def _files(folder: Path, suffixes: frozenset[str]) -> list[Source]:
+    """Links to folders are followed, since class folders may lie on another disk, but not back to one that holds them."""
+    found, waiting = [], [(folder, frozenset())] if folder.is_dir() else []
+    while waiting:
+        place, above = waiting.pop()
+        try:
+            told = place.stat()
+            entries = [] if (told.st_dev, told.st_ino) in above else list(os.scandir(place))
+        except OSError as error:
+            raise InputError(f"{place} cannot be looked into ({error.strerror}); open it, or move it away") from None
+        above |= {(told.st_dev, told.st_ino)}
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir() and not _is_hidden(entry.name):
+                waiting.append((path, above))
+            elif not entry.is_dir() and _is_shape(name := path.relative_to(folder).as_posix(), suffixes):
+                found.append(Source(path, name))
+    return found
 
 
-def _members(path: Path) -> list[Source]:
+def _members(path: Path, suffixes: frozenset[str]) -> list[Source]:
     try:
         with zipfile.ZipFile(path) as opened:
             members = [info.filename for info in opened.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} is not a readable zip ({error}); fetch it again or unpack it by hand") from None
+    names = {member.replace("\\", "/"): member for member in members}  # as some programs of Windows write them
+    kept = [name for name in names if _is_shape(name, suffixes)]
     top = f"{path.stem}/"  # ModelNet10.zip holds ModelNet10/..., which is no label
-    kept = [name for name in members if not name.startswith("__MACOSX/")]
     strip = len(top) if kept and all(name.lower().startswith(top.lower()) for name in kept) else 0
-    return [Source(path, name[strip:], name) for name in kept]
+    return [Source(path, name[strip:], names[name]) for name in kept]
 
 
-def _is_shape(source: Source, suffixes: frozenset[str]) -> bool:
-    parts = PurePosixPath(source.name)
-    if any(part.startswith(".") or part == "__MACOSX" for part in parts.parts):
-        return False
+def _is_shape(name: str, suffixes: frozenset[str]) -> bool:
+    parts = PurePosixPath(name)
     is_text = parts.stem.lower() in {"readme", "license", "licence", "copying"}
-    return source.suffix in suffixes and not is_text
+    return parts.suffix.lower() in suffixes and not is_text and not any(_is_hidden(part) for part in parts.parts)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

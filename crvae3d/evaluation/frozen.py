@@ -12,7 +12,7 @@ from crvae3d.allocator import kept_memory
 from crvae3d.errors import InputError
 
 Shapes = Tensor | np.ndarray | torch.utils.data.Dataset
-"""(S, N, 3), or a dataset with a length which gives a cloud (N, 3) by its index or, by `__getitems__`, (B, N, 3)."""
+"""(S, N, 3), or a dataset with a length which gives a cloud (N, 3) by its index or, by `__getitems__`, several."""
 
 
 @contextmanager

@@ -38,7 +38,8 @@ def embed(
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
-    if output is not None and Path(output).exists() and Path(output).resolve() == Path(data).resolve():
+    sources = [Path(data), *(Path(data).with_name(f"{Path(data).stem}_{split}.npz") for split in ("train", "test"))]
+    if output is not None and Path(output).exists() and Path(output).resolve() in [path.resolve() for path in sources]:
         raise InputError(f"the codes would replace what they are made from: name another file than {output}")
     model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     splits = load_for(model, data, progress=progress, **loading)
@@ -85,5 +86,10 @@ def _write(output: Path, table: dict[str, np.ndarray]) -> None:
         import pyarrow.parquet
     except ImportError:
         raise InputError("Parquet needs pyarrow: pip install 'crvae3d[parquet]', or write codes.npz") from None
-    columns = {name: list(column) if column.ndim == 2 else column for name, column in table.items()}
+    columns = {name: list(column) if column.ndim == 2 else _unicode(column) for name, column in table.items()}
     pyarrow.parquet.write_table(pyarrow.table(columns), output)
+
+
+def _unicode(names: np.ndarray) -> list[str]:
+    """Names of files that are not UTF-8, which Parquet cannot hold, with marks in place of what is not."""
+    return [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in names.tolist()]

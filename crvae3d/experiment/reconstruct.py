@@ -1,6 +1,7 @@
 """Reconstructions of any shapes or images by a trained model."""
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from crvae3d.datasets.load import KNOWN
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.errors import InputError
 from crvae3d.evaluation.reconstruction import mean_squared_error
@@ -48,7 +50,11 @@ def reconstruct(
 
     Returns:
         The files of the single results.
+
+    Raises:
+        InputError: as `crvae3d.load`; or `output` is where `data` lies.
     """
+    _refuse_among(Path(data), Path(output))
     model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     modality = modality_of(model.settings)
     if points is not None and modality is IMAGES:
@@ -61,18 +67,31 @@ def reconstruct(
         if modality is IMAGES
         else (_clouds(model, splits, points), _write_cloud, "ply")
     )
-    files, rows, shown, taken = [], [], [], set()
+    files, rows, shown, taken = [], [], [], {"reconstructions"}
     for name, original, decoded, written, distance in made:
         files.append(output / f"{_file_name(name, taken)}.{suffix}")
         write(files[-1], written)
         rows.append((name, distance))
         if len(shown) < SHOWN:
             shown.append((name, original, decoded))
-    with (output / f"{modality.distance}.csv").open("w", newline="") as file:
+    with (output / f"{modality.distance}.csv").open(
+        "w", newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         csv.writer(file).writerows([("id", modality.distance), *rows])
     _picture(output / "reconstructions.png", shown)
     write_failures(output / "failures.csv", splits.failures)
     return files
+
+
+def _refuse_among(data: Path, output: Path) -> None:
+    """Refuse a folder whose files could be the originals, or be taken for such the next time."""
+    if str(data) in KNOWN or not data.exists():
+        return
+    base, place = data.resolve(), output.resolve()
+    if place == base.parent if base.is_file() else base == place or base in place.parents:
+        raise InputError(
+            f"the reconstructions would lie among what they are made from: name another folder than {output}"
+        )
 
 
 def _picture(path: Path, shown: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
@@ -114,9 +133,11 @@ def _images(model: VAE, splits: Splits) -> Iterator[Made]:
 
 
 def _write_cloud(path: Path, points: np.ndarray) -> None:
-    import trimesh
-
-    trimesh.PointCloud(points).export(path)
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n"
+    header += "".join(
+        f"property double {axis}\n" for axis in "xyz"
+    )  # a float is off by half a metre in some maps' units
+    path.write_bytes(f"{header}end_header\n".encode() + points.astype("<f8").tobytes())
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:
@@ -129,7 +150,7 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 def _file_name(name: str, taken: set[str]) -> str:
     """A file name of its own for each shape, whatever its id."""
     stem = re.sub(r"[^\w.-]+", "_", name)
-    tries = (stem, *(f"{stem}_{count}" for count in range(2, len(taken) + 3)))
+    tries = (stem if count == 1 else f"{stem}_{count}" for count in itertools.count(1))
     found = next(candidate for candidate in tries if candidate not in taken)
     taken.add(found)
     return found

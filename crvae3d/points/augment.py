@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
 from crvae3d.errors import InputError
-from crvae3d.points.batch import dense, like
+from crvae3d.points.batch import dense, like, to_pyg
 
 Cloud = tuple[Tensor, Tensor | None]
 
@@ -38,7 +38,7 @@ class CloudTransform(BaseTransform):
         points, mask = dense(x)
         with torch.autocast(points.device.type, enabled=False):  # a rotation in half precision is not one
             points, mask = self.warp(points, mask, generator)
-        return _to_pyg(x, points, mask) if hasattr(x, "pos") else like(points, mask)
+        return to_pyg(x, points, mask) if hasattr(x, "pos") else like(points, mask)
 
     def forward(self, data: object) -> object:
         return self(data)
@@ -50,19 +50,6 @@ class CloudTransform(BaseTransform):
     def __repr__(self) -> str:
         shown = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in shown.items())})"
-
-
-def _to_pyg(data: Data, points: Tensor, mask: Tensor | None) -> Data:
-    """PyG data with new positions; what belonged to single points goes where the number of points has changed."""
-    clouds = list(points) if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
-    graphs = data.to_data_list() if isinstance(data, Batch) else [data.clone()]
-    for graph, cloud in zip(graphs, clouds, strict=True):
-        if len(cloud) != len(graph.pos):
-            gone = [name for name in graph.keys() if name in ("face", "edge_index") or graph.is_edge_attr(name)]
-            for name in [*gone, *(name for name in graph.keys() if name != "pos" and graph.is_node_attr(name))]:
-                graph.pop(name, None)
-        graph.pos = cloud
-    return Batch.from_data_list(graphs) if isinstance(data, Batch) else graphs[0]
 
 
 def uniform(shape: Sequence[int], low: float, high: float, of: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -140,6 +127,8 @@ class Jitter(CloudTransform):
     """Gaussian noise on every coordinate, clipped at `clip`, both in units of the cloud (Qi and others, 2017)."""
 
     def __init__(self, sigma: float = 0.01, clip: float = 0.05) -> None:
+        if sigma < 0 or clip < 0:
+            raise InputError(f"sigma and clip must be nought or more, got {sigma} and {clip}")
         self.sigma = sigma
         self.clip = clip
 
@@ -171,6 +160,8 @@ class Translate(CloudTransform):
     """A shift drawn evenly from [-distance, distance] for each axis, in units of the cloud."""
 
     def __init__(self, distance: float = 0.1) -> None:
+        if distance < 0:
+            raise InputError(f"distance must be nought or more, got {distance}")
         self.distance = distance
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
@@ -186,6 +177,8 @@ class Subset(CloudTransform):
     """
 
     def __init__(self, points: int, fewest: int | None = None) -> None:
+        if points < 1:
+            raise InputError(f"points must be at least 1, got {points}")
         if fewest is not None and not 1 <= fewest <= points:
             raise InputError(f"fewest must lie in [1, points], got {fewest} of {points} points")
         self.points = points

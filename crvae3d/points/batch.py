@@ -57,24 +57,56 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
             )
         if x.shape[1] == 0:
             raise InputError(f"a cloud has at least one point, got {tuple(x.shape)}")
-        return x, None
+        return (x if x.is_floating_point() else x.float()), None
     if isinstance(x, Ragged):
-        return x.points, x.mask
+        return (x.points if x.points.is_floating_point() else x.points.float()), x.mask
     if isinstance(x, list | tuple):
         return dense(ragged(x))
     if hasattr(x, "pos"):
-        from torch_geometric.utils import to_dense_batch
-
-        points, mask = to_dense_batch(x.pos, getattr(x, "batch", None))
-        return points, None if bool(mask.all()) else mask
+        return _of_pyg(x)
     raise InputError(
         f"expected a tensor (batch, points, 3), a list of clouds or PyG data with `pos`, got {type(x).__name__}"
     )
 
 
+def _of_pyg(data: object) -> tuple[Tensor, Tensor | None]:
+    from torch_geometric.utils import to_dense_batch
+
+    pos = data.pos
+    if pos is None or pos.ndim != 2 or pos.shape[-1] != 3:
+        raise InputError(
+            f"PyG data needs `pos` of the shape (points, 3), got {None if pos is None else tuple(pos.shape)}"
+        )
+    points, mask = to_dense_batch(pos, getattr(data, "batch", None), batch_size=getattr(data, "num_graphs", None))
+    if not bool(mask.any(1).all()):
+        raise InputError(f"every graph needs a point, and number {int(mask.any(1).int().argmin())} has none")
+    return dense(points)[0], None if bool(mask.all()) else mask
+
+
 def like(points: Tensor, mask: Tensor | None) -> Tensor | Ragged:
     """The batch that `dense` took apart."""
     return points if mask is None else Ragged(points, mask)
+
+
+def to_pyg(data: object, points: Tensor, mask: Tensor | None) -> object:
+    """PyG data with new positions; what belonged to single points goes where the number of points has changed."""
+    from torch_geometric.data import Batch
+
+    clouds = list(points) if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
+    graphs = data.to_data_list() if isinstance(data, Batch) else [data.clone()]
+    sizes = torch.tensor([len(cloud) for cloud in clouds], device=points.device)
+    if not isinstance(data, Batch):
+        clouds = [torch.cat(clouds)]
+    changed = any(len(cloud) != len(graph.pos) for graph, cloud in zip(graphs, clouds, strict=True))
+    for graph, cloud in zip(graphs, clouds, strict=True):
+        if changed:
+            gone = [name for name in graph.keys() if name in ("face", "edge_index") or graph.is_edge_attr(name)]
+            for name in [*gone, *(name for name in graph.keys() if name != "pos" and graph.is_node_attr(name))]:
+                graph.pop(name, None)
+        graph.pos = cloud
+    if not isinstance(data, Batch) and data.batch is not None:
+        graphs[0].batch = torch.arange(len(sizes), device=points.device).repeat_interleave(sizes)
+    return Batch.from_data_list(graphs) if isinstance(data, Batch) else graphs[0]
 
 
 NUMBERS_A_BLOCK = {"cpu": 2**20, "cuda": 2**26}

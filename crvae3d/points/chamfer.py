@@ -58,6 +58,11 @@ def nearest_squared(query: Points, points: Points, mask: Mask | None = None) -> 
 @torch.no_grad()
 def nearest(query: Points, points: Points, mask: Mask | None = None) -> Indices:
     """The index of the point nearest to each query point, (B, N)."""
+    if (
+        query.dtype == torch.float64
+    ):  # the search is in single precision, which far from the origin tells few points apart
+        middle = points[:, :1]
+        query, points = query - middle, points - middle
     query, points = query.float(), points.float()
     if mask is not None:
         points = torch.where(mask[..., None], points, FAR)

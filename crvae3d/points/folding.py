@@ -86,7 +86,7 @@ class Folding(nn.Module):
         if points is not None and points < 1:
             raise InputError(f"points must be at least 1, got {points}")
         grid = self.grid if points is None else TEMPLATES[self.template](points).to(self.grid)
-        flat = codes.reshape(-1, self.code_size)
+        flat = codes.reshape(-1, self.code_size).to(self.folds[0].of_code.weight.dtype)
         folded = grid.expand(len(flat), -1, -1)
         for fold in self.folds:
             folded = fold(flat, folded)

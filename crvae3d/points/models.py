@@ -51,6 +51,9 @@ class PointModel:
         for name in ("code_size", "output_points", "decoder_width", "scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+        if not self.encoder_widths or not all(width > 0 for width in (*self.encoder_widths, *self.head_widths)):
+            told = f"{self.encoder_widths} and {self.head_widths}"
+            raise InputError(f"encoder-widths are one number or more, and all widths positive, got {told}")
 
     def build(self, seed: int = 0) -> VAE:
         """The model with fresh weights, which are a function of `seed` alone."""

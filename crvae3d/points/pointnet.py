@@ -60,7 +60,8 @@ class PointNet(nn.Module):
 
     def posterior(self, pooled: Tensor) -> DiagonalGaussian:
         """The posterior of each cloud from its pooled features (B, F)."""
-        mean, log_variance = self.head(self.between(pooled)).float().chunk(2, dim=-1)
+        found = self.head(self.between(pooled))
+        mean, log_variance = found.to(torch.promote_types(found.dtype, torch.float32)).chunk(2, dim=-1)
         return DiagonalGaussian(mean, log_variance)
 
     def pool(self, x: object) -> Tensor:

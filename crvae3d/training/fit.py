@@ -25,7 +25,7 @@ METRICS = "metrics.csv"
 
 
 class Batches(lightning.LightningDataModule):
-    """Dense batches of a dataset whose `__getitems__` returns (B, N, 3); the order is a function of seed and epoch."""
+    """Dense batches of a dataset whose `__getitems__` gives several shapes; the order is a function of seed and epoch."""
 
     def __init__(self, train: Dataset, validation: Dataset | None, training: Training) -> None:
         super().__init__()
@@ -35,16 +35,16 @@ class Batches(lightning.LightningDataModule):
         ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
         sampler = DistributedSampler(self.train, **ranks, shuffle=True, seed=self.training.seed)
         whole = len(sampler) >= self.training.batch_size
-        return DataLoader(self.train, self.training.batch_size, sampler=sampler, collate_fn=_as_it_is, drop_last=whole)
+        return DataLoader(self.train, self.training.batch_size, sampler=sampler, collate_fn=_dense, drop_last=whole)
 
     def val_dataloader(self) -> DataLoader | list:
         if self.validation is None or len(self.validation) == 0:
             return []
-        return DataLoader(self.validation, self.training.batch_size, collate_fn=_as_it_is)
+        return DataLoader(self.validation, self.training.batch_size, collate_fn=_dense)
 
 
-def _as_it_is(batch: torch.Tensor) -> torch.Tensor:
-    return batch
+def _dense(batch: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+    return batch if isinstance(batch, torch.Tensor) else torch.stack(batch)
 
 
 def fit(
@@ -65,7 +65,7 @@ def fit(
     Args:
         model: the model, its weights as they are to begin with.
         objective: bound and consistency.
-        train: dataset whose `__getitems__` returns (B, N, 3).
+        train: dataset whose `__getitems__` gives several shapes: a list of tensors of one shape, or one with them as rows.
         validation: likewise; only looked at, never learnt from. None for none.
         thin: draws the training points of a batch, called as `thin(batch, generator=generator)`.
         training: settings.

@@ -30,7 +30,7 @@ def fit_supervised(
 
     Args:
         encoder: maps (B, N, 3) to a distribution of mean (B, D); has `code_size`.
-        clouds: dataset whose `__getitems__` returns (S, N, 3).
+        clouds: dataset whose `__getitems__` gives several shapes (N, 3).
         labels: (S,) integers from nought.
         views: what is learnt from, called as `views(batch, generator=generator)`.
         training: settings; of `devices` one alone is used, the encoder's own.
@@ -60,7 +60,8 @@ def fit_supervised(
         total = 0.0
         for rows in order[: len(clouds) // batch]:
             with torch.autocast(device.type, **mixed):
-                found = scores(encoder(views(clouds.__getitems__(rows.tolist()).to(device), generator=generator)).mean)
+                drawn = torch.stack(list(clouds.__getitems__(rows.tolist()))).to(device)
+                found = scores(encoder(views(drawn, generator=generator)).mean)
             loss = nn.functional.cross_entropy(found.float(), kinds[rows].to(device), label_smoothing=SMOOTHING)
             loss.backward()
             if not nn.utils.clip_grad_norm_(weights, training.clip).isfinite():

@@ -30,7 +30,7 @@ const options = { displayModeBar: false, responsive: true };
 
 function makeCurves(curves, models) {
   const splits = [...new Set(curves.flatMap(curve => curve.lines.map(line => line.split)))];
-  models.forEach((model, place) => key(model.name, `var(--model-${place})`, ""));
+  models.forEach((model, place) => key(model.name, `var(--model-${place % COLOURS})`, ""));
   if (splits.length > 1) splits.forEach(split => key(split, "currentColor", DASHES[split] === "dot" ? "1.5 3" : ""));
   const plots = curves.map(curve => {
     const values = curve.lines.flatMap(line => line.values).filter(value => value !== null);
@@ -39,7 +39,7 @@ function makeCurves(curves, models) {
   });
   const paint = () => plots.forEach(({ curve, log, plot }) => Plotly.react(plot, curve.lines.map(line => ({
     x: line.epochs, y: line.values, mode: line.epochs.length > 1 ? "lines" : "markers",
-    line: { color: ink(`--model-${line.model}`), width: 2, dash: DASHES[line.split] || "solid" },
+    line: { color: ink(`--model-${line.model % COLOURS}`), width: 2, dash: DASHES[line.split] || "solid" },
     name: plain([models[line.model].name, line.split].filter(Boolean).join(", ")), hovertemplate: "%{y:.4~g}",
   })), layout({
     margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "x unified",

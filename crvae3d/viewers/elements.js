@@ -8,6 +8,7 @@ function svg(tag, attributes) {
   return node;
 }
 
+const COLOURS = 6;  // of models, in page.css
 const ink = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const rgb = hex => [1, 3, 5].map(place => parseInt(hex.slice(place, place + 2), 16));
 

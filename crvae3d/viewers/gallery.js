@@ -64,7 +64,7 @@ function drawCloud(canvas, points, view, colour, paper) {
 
 function makeGallery(gallery, models, onShow) {
   const originals = unpack(gallery.originals, gallery.scale), view = { ...FIRST };
-  const named = models.map((model, place) => ({ name: model.name, colour: `--model-${place}`, packed: gallery.reconstructions[model.name] }));
+  const named = models.map((model, place) => ({ name: model.name, colour: `--model-${place % COLOURS}`, packed: gallery.reconstructions[model.name] }));
   const panels = [{ name: "", colour: "--original", clouds: originals }].concat(
     named.filter(model => model.packed).map(model => ({ ...model, clouds: unpack(model.packed, gallery.scale) })));
   let current = 0, waiting = false;

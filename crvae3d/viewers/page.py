@@ -21,6 +21,8 @@ MAP = (
 )
 
 _SCRIPTS = ("charts.js", "gallery.js", "page.js")
+COLOURS = 6
+"""Of models, in `page.css`; the scripts know the number too. A seventh model has the first one's."""
 
 
 def write_page(path: Path | str, report: Report) -> Path:
@@ -66,7 +68,7 @@ def _table(report: Report) -> str:
     order = {name: place for place, name in enumerate(FIGURES)}
     rows = sorted(named, key=lambda name: (order.get(name.partition("/")[0], len(order)), name))
     models = "".join(
-        f'<th scope="col"><i class="swatch" style="--colour: var(--model-{place})"></i>{escape(model.name)}</th>'
+        f'<th scope="col"><i class="swatch" style="--colour: var(--model-{place % COLOURS})"></i>{escape(model.name)}</th>'
         for place, model in enumerate(report.models)
     )
     controls = "".join(

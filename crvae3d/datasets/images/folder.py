@@ -10,11 +10,11 @@ from crvae3d.datasets.sources import Source, list_sources
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError
 
-_MESHES = frozenset((".off", ".obj", ".stl", ".ply", ".glb", ".gltf"))
+_SHAPES = frozenset((".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".npy"))
 
 
 def is_picture_folder(place: str | Path) -> bool:
-    """Whether the folder or zip `place` holds pictures and no mesh, since meshes have their textures beside them; or is one.
+    """Whether the folder or zip `place` holds pictures and no shape, since shapes have textures or previews beside; or is one.
 
     Names alone are looked at. Lists of points such as `.txt` and `.pts` tell nothing: pictures come with them too.
 
@@ -24,8 +24,8 @@ def is_picture_folder(place: str | Path) -> bool:
     place = Path(place).expanduser()
     if place.is_file() and place.suffix.lower() != ".zip":
         return place.suffix.lower() in SUFFIXES
-    found = {source.suffix for source in list_sources(place, (*SUFFIXES, *_MESHES))}
-    return bool(found) and not found & _MESHES
+    found = {source.suffix for source in list_sources(place, (*SUFFIXES, *_SHAPES))}
+    return bool(found) and not found & _SHAPES
 
 
 def load_pictures(

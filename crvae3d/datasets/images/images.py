@@ -66,9 +66,9 @@ class Images(torch.utils.data.Dataset):
         """The intensities of one image, float32 (C, H, W) in [0, 1]."""
         return self.intensities([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> Tensor:
-        """The intensities of several images at once, float32 (B, C, H, W): what a `DataLoader` asks for."""
-        return self.intensities(indices)
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
+        """The intensities of several images, read at once, each float32 (C, H, W): what a `DataLoader` asks for."""
+        return list(self.intensities(indices))
 
     def intensities(self, indices: Sequence[int] | slice = slice(None)) -> Tensor:
         """The images at `indices`, float32 (B, C, H, W) in [0, 1]."""
