@@ -344,7 +344,14 @@ MISTAKES = [
     ("train shapez --out {tmp}/x", "did you mean 'shapes'"),
     ("train {place}/nowhere.npz --out {tmp}/x", "does not exist"),
     ("train shapes --consistency 0.1 --views 0 --out {tmp}/x", "needs views"),
-    ("train shapes --beta -1 --out {tmp}/x", "beta must be nought or more"),
+    ("train shapes --beta -1 --out {tmp}/x", "beta must be nought or more, and finite"),
+    ("train shapes --consistency inf --out {tmp}/x", "consistency must be nought or more, and finite"),
+    ("train shapes --seed 99999999999999999999 --out {tmp}/x", "seed must lie in"),
+    ("train shapes --transform scal --out {tmp}/x", "did you mean 'scale'"),
+    ("train digits --model nvae --stop-gradient --out {tmp}/x", "leave it out"),
+    ("evaluate {place}/cr --seed -1", "seed must lie in"),
+    ("evaluate {place}/cr --plugin {tmp}/none.py", "no plugin in"),
+    ("compare {place}/some_train.npz --seeds 1 -o {tmp}/x --quiet", "has no test split"),
     ("train shapes --objective iwae --beta 0.1 --out {tmp}/x", "beta belongs to the objective elbo"),
     ("train shapes --gradient one --out {tmp}/x", "gradient belongs to the objective iwae"),
     ("train shapes --epochs 0 --out {tmp}/x", "epochs must be positive"),
@@ -467,3 +474,34 @@ def test_the_public_names_are_there_and_cost_nothing():
     code = "import sys, crvae3d; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
+
+
+def test_runs_on_views_of_ones_own_are_trained_judged_and_gone_on_with(place, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from crvae3d.experiment.tables import TRANSFORMS\nTRANSFORMS['mine'] = TRANSFORMS['scale']\n"
+    )
+    plugin, run = f"--plugin {tmp_path / 'mine.py'} --quiet", tmp_path / "run"
+    try:
+        train = f"train {place / 'some.npz'} --preset tiny --epochs 1 --transform mine --out {run} {plugin}"
+        assert main(train.split()) == 0
+        tables.TRANSFORMS.pop("mine")
+        assert main(f"evaluate {run} {plugin}".split()) == 0
+        tables.TRANSFORMS.pop("mine")
+        assert main(f"train --resume {run} {plugin}".split()) == 0
+    finally:
+        tables.TRANSFORMS.pop("mine", None)
+
+
+def test_settings_are_of_their_kind_and_data_may_be_a_path(place):
+    of = crvae3d.Settings.of
+    for options, says in (
+        ({"epochs": 2.5}, "epochs must be a whole number"),
+        ({"views": 1.5}, "views must be a whole number or left out"),
+        ({"consistency": True}, "consistency must be a number or left out"),
+        ({"stop_gradient": 1}, "stop_gradient must be true or false"),
+        ({"encoder_widths": [8, 0.5]}, "encoder_widths must be a list of whole numbers"),
+        ({"encoder_widths": []}, "encoder-widths are one number or more"),
+    ):
+        with pytest.raises(crvae3d.errors.InputError, match=says):
+            of("shapes", **options)
+    assert of(Path("digits")) == of("digits")

@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +17,10 @@ from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare
+from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.grid import Cell, Grid, Judging
 from crvae3d.experiment.grids import GRIDS, INVARIANT_CELL, read_grid
+from crvae3d.experiment.runs import is_finished, train
 from crvae3d.experiment.settings import Settings
 from crvae3d.experiment.tables import INVARIANT
 from crvae3d.points.models import ENCODERS
@@ -213,6 +217,40 @@ def test_what_no_gradient_has_reached_is_no_figure(done):
     assert found["VAE"]["runs"]["0"]["figures"]["rate"] > 0
 
 
+def test_a_process_that_dies_is_told(archive, tmp_path, monkeypatch):
+    def die(*_):
+        raise BrokenProcessPool("a child is gone")
+
+    monkeypatch.setattr(compare, "_collect", die)
+    with pytest.raises(InputError, match="take fewer --jobs"):
+        compare.compare(archive, small(), tmp_path, seeds=1, jobs=2, progress=False)
+
+
+def test_a_supervised_control_is_kept_apart_from_trainings(archive, done, tmp_path, capsys):
+    folder = done[1] / "supervised" / "seed-0"
+    with pytest.raises(InputError, match="control 'supervised' of a comparison, which cannot go on"):
+        train(Settings.read(folder), folder, resume=True)
+    found = evaluate_runs([folder], page=tmp_path / "page.html", points=128, progress=False)["seed-0"]
+    assert found.get("chamfer") is None and found["rate"] is None and "--resume" not in capsys.readouterr().err
+    for name, control in (("VAE", "supervised"), ("supervised", None)):
+        shutil.copytree(done[1] / name / "seed-0", tmp_path / name / "seed-0")
+        options = {"consistency": 0.0} if name == "VAE" else {}
+        grid = Grid("one", SHARED, (Cell(name, options=options, control=control),), name, judging=FAST)
+        with pytest.raises(InputError, match="choose another output folder"):
+            compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+
+
+def test_a_broken_checkpoint_has_a_training_start_again(archive, tmp_path):
+    grid = Grid("one", SHARED, (Cell("VAE", options={"consistency": 0.0}),), "VAE", judging=FAST)
+    folder = tmp_path / "VAE" / "seed-0"
+    train(Settings.of(str(archive), **SHARED | {"consistency": 0.0, "epochs": 1}), folder, progress=False)
+    settings = Settings.of(str(archive), **SHARED | {"consistency": 0.0})
+    settings.write(folder)
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:500])
+    compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+    assert is_finished(folder)
+
+
 def test_data_without_labels_is_refused_before_anything_is_trained(tmp_path):
     write_archive(tmp_path / "bare_train.npz", replace(clouds("train", 2, points=64, progress=False), labels=None))
     with pytest.raises(InputError, match="has no labels"):
@@ -307,7 +345,12 @@ def test_an_encoder_and_a_transformation_of_ones_own_join_by_name(archive, tmp_p
         ('[judging]\npoints = "x"\n[cells."a"]\n', "points must be a whole number"),
         ('cells = ["a"]\n', "needs cells"),
         ('[shared]\nseed = 3\n[cells."a"]\n', "seed is not a grid's to set"),
-        ('[cells."a"]\nconsistency = "1"\n', "consistency must not be a text"),
+        ('[cells."a"]\nconsistency = "1"\n', "consistency must be a number"),
+        ('[shared]\nepochs = 2.5\n[cells."a"]\n', "epochs must be a whole number"),
+        ('shared = 3\n[cells."a"]\n', "shared of a grid is a table"),
+        ('judging = 3\n[cells."a"]\n', "judging of a grid is a table"),
+        ('chosen = 4\n[cells."a"]\n', "chosen of a grid is a list"),
+        ('[cells.".."]\n', "needs a letter or a digit"),
         ('sweep = ["a", "b"]\n[cells."a"]\n[cells."b"]\nbeta = 0.1\n', "from small to large"),
         ('[cells."a"]\ncontrol = "untraind"\n', "did you mean 'untrained'"),
     ],
@@ -325,6 +368,7 @@ def test_other_mistakes_are_told_before_anything_is_made(tmp_path):
         ({"grid": "qick"}, "did you mean 'quick'"),
         ({"grid": "missing.toml"}, "no such file"),
         ({"seeds": 0}, "seeds must be 1"),
+        ({"seed": 7}, "seed is no setting of the cells"),
         ({"split": "tset"}, "did you mean 'test'"),
         ({"cells": ["CR-beta-VEA"]}, "did you mean"),
         ({"plugin": tmp_path / "none.py"}, "no plugin"),
@@ -364,3 +408,7 @@ def test_quick_runs_whole_on_the_shapes_that_the_package_makes(tmp_path, monkeyp
     for cell in GRIDS["quick"].cells:
         assert f"| {cell.name}" in table and figures(out, cell.folder)["svm_accuracy"] > 0.6, cell.name
     assert "One seed" in capsys.readouterr().out
+
+
+def test_a_grid_is_known_by_its_name_as_a_path_too():
+    assert read_grid(Path("quick")) is GRIDS["quick"]

@@ -67,6 +67,29 @@ def test_features_that_repeat_or_outnumber_the_shapes_are_no_obstacle():
     assert objective(found.weights, wide, classes, COSTS[-1]) == pytest.approx(theirs, rel=1e-3)
 
 
+def test_the_optimum_is_the_same_whatever_basis_is_made(monkeypatch):
+    features, classes = clustered(200, 1.0)
+    found = list(solutions(features, classes, COSTS))[-1]
+    monkeypatch.setattr(squared_hinge, "WIDEST", 4)
+    plain = list(solutions(features, classes, COSTS))[-1]
+    least, other = (objective(one.weights, features, classes, COSTS[-1]) for one in (found, plain))
+    assert (
+        other == pytest.approx(least, rel=1e-3) and (plain.predict(features) == found.predict(features)).mean() > 0.99
+    )
+
+
+def test_far_more_features_than_shapes_cost_no_more_than_the_shapes():
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(60, 20_000)).astype(np.float32)
+    features[:30, :100] += 1
+    classes = np.repeat([0, 1], 30)
+    found = next(solutions(features, classes, [1e-3]))
+    svc = LinearSVC(C=1e-3, tol=1e-6, max_iter=10_000).fit(features, classes)
+    theirs = np.hstack([svc.coef_, svc.intercept_[None]])  # of two classes it has one
+    least = objective(np.vstack([-theirs, theirs]).T, features, classes, 1e-3)
+    assert objective(found.weights, features, classes, 1e-3) == pytest.approx(least, rel=1e-3)
+
+
 def test_stopping_early_is_said(monkeypatch):
     monkeypatch.setattr(squared_hinge, "LIMITS", squared_hinge.LIMITS | {"maxiter": 2})
     with pytest.warns(ConvergenceWarning, match="C=1.0 did not converge"):

@@ -55,6 +55,32 @@ def test_evaluate_compares_networks_beside_the_controls_of_images(place):
     assert text.count("data:image/png;base64,") >= 2 and "<h2>Samples</h2>" in text
 
 
+def test_what_has_no_decoder_or_no_masses_is_judged_as_such(place, tmp_path):
+    for name, options in {"bare": "--objective none --divergence nt-xent", "density": "--likelihood gaussian"}.items():
+        assert main(f"train digits {options} --out {tmp_path / name} {FAST}".split()) == 0
+    assert main(f"evaluate {tmp_path / 'bare'} --page {tmp_path / 'page.html'} --quiet".split()) == 0
+    assert "<h2>Samples</h2>" not in (tmp_path / "page.html").read_text()
+    found = crvae3d.evaluate(tmp_path / "density", progress=False)
+    assert found["nld_1000"] <= found["nld_10"] and found["nld_error"] > 0
+    assert not [name for name in found if name.startswith("nll") or name == "bits_per_dimension"]
+
+
+def test_a_deviation_that_nothing_trained_decides_no_likelihood(tmp_path):
+    assert main(f"train digits --objective autoencoder --consistency 0 --out {tmp_path / 'ae'} {FAST}".split()) == 0
+    found = crvae3d.evaluate(tmp_path / "ae", progress=False)
+    assert found["nll_1000"] is found["bits_per_dimension"] is found["rate"] is None and found["svm_accuracy"] > 0
+
+
+def test_images_of_other_sizes_are_not_judged_side_by_side(place, tmp_path, capsys):
+    assert (
+        main(f"train {place / 'pictures'} --model mlp --preset tiny --epochs 1 --out {tmp_path / 'p'} --quiet".split())
+        == 0
+    )
+    assert main(f"train digits --likelihood gaussian --out {tmp_path / 'd'} {FAST}".split()) == 0
+    assert main(f"evaluate {tmp_path / 'p'} {tmp_path / 'd'}".split()) == 2
+    assert "cannot be judged side by side" in capsys.readouterr().err
+
+
 def test_embed_and_reconstruct_write_what_they_say(place):
     assert main(f"embed {place / 'mlp'} digits -o {place / 'codes.npz'} --quiet".split()) == 0
     with np.load(place / "codes.npz") as table:

@@ -260,3 +260,11 @@ def test_a_prior_of_fixed_numbers_goes_where_the_weights_go():
     model = VAE(nn.Linear(2, 2), nn.Linear(2, 2), standard_normal(3)).double()
     assert model.prior.mean.dtype == model.prior.log_variance.dtype == torch.float64
     assert model.to("meta").prior.mean.device.type == "meta"
+
+
+def test_a_regulariser_alone_has_a_gradient_while_it_warms_up(x):
+    model = model_of(LinearGaussian())
+    objective = Consistent(EncoderOnly(), WarmUp(2.0, over=0.5), shifted, divergence="nt-xent")
+    for progress, moved in ((0.0, False), (0.25, True)):
+        (gradient,) = torch.autograd.grad(objective(model, x, progress=progress).loss, [model.encoder.shift])
+        assert bool((gradient != 0).any()) == moved

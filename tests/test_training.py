@@ -129,6 +129,8 @@ def test_a_non_finite_step_is_left_out_and_counted(tmp_path, norm):
 def test_a_loss_that_stays_non_finite_stops_the_run_and_says_why(tmp_path):
     with pytest.raises(Diverged, match="5 steps in a row.*--learning-rate"):
         train(tmp_path, data=clouds(broken=tuple(range(24))), patience=5)
+    with pytest.raises(Diverged, match="not finite in any of the"):
+        train(tmp_path, data=clouds(broken=tuple(range(24))), patience=1000)
 
 
 def test_nothing_to_resume_is_said(tmp_path):

@@ -21,13 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="INPUT", help="folder, archive, mesh, cloud, picture or named dataset")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="codes.npz or codes.parquet")
     parser.add_argument("--data", metavar="PATH", help="where named datasets lie")
+    parser.add_argument("--plugin", type=Path, metavar="FILE", help="a Python file that adds encoders of your own")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Embed, then say what was written."""
     from crvae3d.experiment.embed import embed
+    from crvae3d.experiment.plugin import load_plugin
 
+    load_plugin(arguments.plugin)
     table = embed(
         arguments.run_folder, arguments.input, arguments.output, root=arguments.data, progress=not arguments.quiet
     )

@@ -24,13 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--page", type=Path, metavar="FILE", help="the page (default: page.html in the last RUN)")
     add("--seed", type=int, default=0, help="of the validation parts and the views (default: 0)")
+    add("--plugin", type=Path, metavar="FILE", help="a Python file that adds encoders or transformations of your own")
     add("--quiet", action="store_true", help="show no progress")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print the table, write page and figures."""
     from crvae3d.experiment.evaluate import evaluate_runs, print_table
+    from crvae3d.experiment.plugin import load_plugin
 
+    load_plugin(arguments.plugin)
     found = evaluate_runs(
         arguments.run_folders,
         train=arguments.train,

@@ -16,13 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--points", type=int, metavar="N", help="points to decode a shape (default: as trained)")
     parser.add_argument("--data", metavar="PATH", help="where named datasets lie")
+    parser.add_argument("--plugin", type=Path, metavar="FILE", help="a Python file that adds encoders of your own")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Reconstruct, then say what was written."""
+    from crvae3d.experiment.plugin import load_plugin
     from crvae3d.experiment.reconstruct import reconstruct
 
+    load_plugin(arguments.plugin)
     files = reconstruct(
         arguments.run_folder,
         arguments.input,

@@ -25,6 +25,7 @@ TRANSFORMS = (
     *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "mixed", "crop"),
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
+FAMILIES = f"{{{','.join(TRANSFORMS)}}}"  # and what a plugin adds
 DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")
 LIKELIHOODS = ("bernoulli", "gaussian", "logistic", "chamfer", "mixture")
 TARGETS = ("view", "original")
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="PATH", help="where named datasets lie (default: $CRVAE3D_DATA, then the cache)")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     add("--overwrite", action="store_true", help="replace an existing run")
+    add("--plugin", type=Path, metavar="FILE", help="a Python file that adds encoders or transformations of your own")
     add("--quiet", action="store_true", help="show no progress")
     add_model_arguments(parser)
     group = parser.add_argument_group("training")
@@ -83,9 +85,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ladder", metavar="TEXT", help="scales of an nvae from coarse to fine: '4x4:5 8x8:10'")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
-    group.add_argument(
-        "--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight: faster"
-    )
+    group.add_argument("--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight")
     group.add_argument(
         "--beta", type=float, help="weight of the rate; 1 is the ELBO (default: 0.005 of shapes, 1 of images)"
     )
@@ -93,7 +93,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
     )
     group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
-    group.add_argument("--transform", choices=TRANSFORMS, help="what makes a view (default: mixed; of images affine)")
+    group.add_argument("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")
     group.add_argument("--divergence", choices=DIVERGENCES, help="what ties a view's posterior to its original's")
     group.add_argument("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
     group.add_argument("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
@@ -112,9 +112,11 @@ def run(arguments: argparse.Namespace) -> None:
         given += ["paper"] * arguments.paper + ["invariant"] * arguments.invariant
         if given:
             raise InputError(f"a resumed run keeps its settings: leave out {', '.join(given)}, or train a new run")
+    from crvae3d.experiment.plugin import load_plugin
     from crvae3d.experiment.runs import train
     from crvae3d.experiment.settings import Settings
 
+    load_plugin(arguments.plugin)
     if arguments.resume is not None:
         out, settings = arguments.resume, Settings.read(arguments.resume)
         if arguments.data is not None:  # it may have moved

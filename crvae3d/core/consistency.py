@@ -79,9 +79,10 @@ class Consistent:
         view = {name: _mean([terms.named[name] for terms, _ in pairs]) for name in original.named}
         divergence = _mean([divergence for _, divergence in pairs])
         per_shape = original.per_shape + _mean([terms.per_shape for terms, _ in pairs])
-        weight = value_at(self.weight, progress)
-        if isinstance(weight, Tensor) or weight != 0:  # one on a GPU is not asked
-            per_shape = per_shape + weight * divergence
+        if (
+            final(self.weight) != 0
+        ):  # also while a warm-up is still at nought: the divergence may be all that is trained
+            per_shape = per_shape + value_at(self.weight, progress) * divergence
         named = {**original.named, **{f"view_{name}": term for name, term in view.items()}, "consistency": divergence}
         return Terms(per_shape, named, original.posterior)
 

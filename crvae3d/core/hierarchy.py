@@ -174,8 +174,12 @@ class Chain(Distribution):
         return self.rsample() if kept is None else kept[0]
 
     def detach(self) -> "Chain":
-        """The same distribution, whose conditionals carry no gradient. It draws paths of its own: kept ones carry one."""
-        return Chain(self.walk, lambda level, state: self.conditional(level, state).detach(), self.batch_shape)
+        """Refused: on another's path the conditionals follow from that one's groups, whose gradient would be cut as well.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a hierarchy's posterior cannot be held still: leave stop_gradient out")
 
     def _along_means(self) -> Walked:
         kept = self._kept.get(("means", torch.is_grad_enabled()))

@@ -199,10 +199,11 @@ def _of_density(model: nn.Module, sampled: Shapes | None, seed: int, progress: b
     if not hasattr(likelihood, "dimensions"):
         return figures | {f"log_likelihood_{count}": value for count, value in found.per_point.items()}
     losses = {count: -value for count, value in found.per_shape.items()}
-    figures |= {f"nll_{count}": value for count, value in losses.items()}
+    kind = "nll" if likelihood.discrete else "nld"  # a density has another unit than a mass, and no bound
+    figures |= {f"{kind}_{count}": value for count, value in losses.items()}
     bits = losses[max(losses)] / (likelihood.dimensions * math.log(2))
     figures |= (
-        {"nll_error": float(found.bounds[max(losses)].std(ddof=1) / math.sqrt(len(sampled)))}
+        {f"{kind}_error": float(found.bounds[max(losses)].std(ddof=1) / math.sqrt(len(sampled)))}
         if len(sampled) > 1
         else {}
     )

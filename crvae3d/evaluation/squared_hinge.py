@@ -6,6 +6,8 @@ for each class: what liblinear, hence scikit-learn's `LinearSVC`, minimises (Fan
 takes one class at a time from zero; here L-BFGS takes all of them in one product of matrices, starts each C at the
 solution of the one before, and works in the eigenbasis of the features' second moments, scaled so that the Hessian is
 close to the identity there. Without the scaling correlated features, as pooled ones are, take ten times as many steps.
+Where there are fewer shapes than features, the solution lies in the span of the shapes, and the basis is that of the span;
+where there are more than `WIDEST` of both, a basis would cost more than it saves, and the features are scaled alone.
 """
 
 import warnings
@@ -16,6 +18,10 @@ import numpy as np
 
 LIMITS = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-7, "gtol": 0}
 """Of L-BFGS: it has converged where a step lowers the objective by less than one part in ten million."""
+
+
+WIDEST = 4096
+"""So many features, or else shapes, have a basis made: its time grows with their cube."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +52,25 @@ def solutions(features: np.ndarray, classes: np.ndarray, costs: Iterable[float])
         costs: values of C.
     """
     x = np.hstack([features, np.ones((len(features), 1))]).astype(np.float32)
-    moments, basis = np.linalg.eigh((x.T @ x).astype(np.float64))
-    x = x @ basis.astype(np.float32)
+    moments, basis = _moments(x)
+    x = x if basis is None else x @ basis.astype(np.float32)
     signs = np.where(classes[:, None] == np.arange(classes.max() + 1), 1, -1).astype(np.float32)
     weights = np.zeros((x.shape[1], signs.shape[1]))
     for cost in costs:
         weights, objective = _minimum(x, signs, cost, weights, np.maximum(moments, 0))
-        yield OneVersusRest(basis @ weights, objective, cost)
+        yield OneVersusRest(weights if basis is None else basis @ weights, objective, cost)
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Second moments (M,) along orthonormal axes (F, M) that make them diagonal, or of the features themselves and None."""
+    shapes, features = x.shape
+    if min(shapes, features) > WIDEST:
+        return np.square(x).sum(0, dtype=np.float64), None
+    if features <= shapes:
+        return np.linalg.eigh((x.T @ x).astype(np.float64))
+    moments, axes = np.linalg.eigh((x @ x.T).astype(np.float64))
+    kept = moments > 1e-10 * moments[-1]
+    return moments[kept], x.T @ (axes[:, kept] / np.sqrt(moments[kept]))
 
 
 def _minimum(

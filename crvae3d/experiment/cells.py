@@ -5,6 +5,7 @@ A folder is done when it holds `figures_<split>.json`, of a training and a judgi
 
 import functools
 import json
+import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,10 +23,13 @@ from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, tu
 from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.modalities import CLOUDS, modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
-from crvae3d.experiment.runs import decodes, is_finished, learn_from, train, without_decoder
+from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, train, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.training.supervised import fit_supervised
+
+TRAINED = (None, "supervised")
+"""Controls whose folders hold weights."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ class Task:
         """Refuse a folder that was made with other settings."""
         if (self.folder / SETTINGS).exists() and _but_root(Settings.read(self.folder)) != _but_root(self.settings):
             raise InputError(f"{self.folder} was made with other settings: choose another output folder, or remove it")
+        held = control_of(self.folder)
+        if (self.folder / WEIGHTS).exists() and self.cell.control in TRAINED and held != self.cell.control:
+            told = "a training without labels" if held is None else f"the control {held!r}"
+            raise InputError(f"{self.folder} holds {told}: choose another output folder, or remove it")
 
     @property
     def cost(self) -> float:
@@ -119,21 +127,22 @@ def _but_root(settings: Settings) -> Settings:
 
 
 def _trained(task: Task) -> nn.Module:
-    if not is_finished(task.folder):
-        train(task.settings, task.folder, (task.folder / "last.ckpt").exists(), overwrite=True, progress=False)
+    if not is_finished(task.folder):  # of a broken checkpoint nothing can go on
+        whole = zipfile.is_zipfile(task.folder / "last.ckpt")
+        train(task.settings, task.folder, whole, overwrite=True, progress=False)
     model = VAE.from_pretrained(task.folder, best_device())
     return model if decodes(task.settings) else without_decoder(model)
 
 
 def _untrained(task: Task) -> nn.Module:
-    task.settings.write(task.folder)
+    task.settings.write(task.folder, control="untrained")
     return VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
 
 
 def _supervised(task: Task) -> nn.Module:
     """An encoder of the same size, trained with the labels of what the others learn from."""
     if not (task.folder / WEIGHTS).exists():
-        task.settings.write(task.folder)
+        task.settings.write(task.folder, control="supervised")
         loading = modality_of(task.settings.model).loading(task.settings.model)
         known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False, **loading))
         if known.labels is None:
@@ -147,7 +156,7 @@ def _supervised(task: Task) -> nn.Module:
 
 
 def _plain(task: Task) -> nn.Module:
-    task.settings.write(task.folder)
+    task.settings.write(task.folder, control=task.cell.control)
     train, _ = _shapes(task)
     return PLAIN[task.cell.control](_judged_part(task, train.points), task.settings.training.seed, False)
 
@@ -169,7 +178,8 @@ def _judged(task: Task, model: nn.Module) -> Figures:
     # Judged as it was trained, for corrupted shapes are many; the log-likelihood of images is wanted to a tenth of a nat.
     half = task.settings.training.precision == "bf16-mixed" and modality is CLOUDS
     with torch.autocast(device, torch.bfloat16, enabled=half):
-        gaps = modality.gaps(task.settings.model)
+        # Views of images that are black and white are such; what sees grey ones would be told by how those differ.
+        gaps = {} if task.cell.control == "pixels" else modality.gaps(task.settings.model)
         return evaluate_model(model, *fewer, gaps, progress=False, further=further, distance=modality.distance)
 
 

@@ -4,11 +4,11 @@ Every cell with every seed is a run folder. Stopped and started again, finished 
 was cut off goes on at its last epoch. `results.json` alone tells what is done, where the folders are gone.
 """
 
-import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
@@ -18,6 +18,7 @@ from threading import Thread
 import torch
 
 from crvae3d.datasets.load import is_images, load
+from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import PLAIN
 from crvae3d.experiment.cells import Task, run
@@ -26,6 +27,7 @@ from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grid import Cell, Grid
 from crvae3d.experiment.grids import read_grid
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Modality
+from crvae3d.experiment.plugin import load_plugin
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.compared import Comparison
 
@@ -45,6 +47,8 @@ def compare(
 ) -> Comparison:
     """Train and judge every cell of a grid with every seed.
 
+    A script that calls this with more than one job needs `if __name__ == "__main__":` before, as all that start processes.
+
     Args:
         data: a dataset's name, a folder or an archive; with labels.
         grid: a name in `GRIDS`, a TOML file, or a `Grid`.
@@ -63,14 +67,9 @@ def compare(
         What the page shows.
 
     Raises:
-        InputError: something is unknown, a folder was made with other settings, or the data has no labels.
+        InputError: something is unknown, a folder was made with other settings, the data has no labels, or a process died.
     """
-    if split not in SPLITS:
-        unknown("split", split, SPLITS)
-    if seeds < 1:
-        raise InputError(f"seeds must be 1 or more, got {seeds}; 3 give an interval")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs must be 1 or more, got {jobs}; leave it out for one a core")
+    _check(split, seeds, jobs, options)
     load_plugin(plugin)
     grid = grid if isinstance(grid, Grid) else read_grid(grid)
     for name in cells:
@@ -82,13 +81,28 @@ def compare(
     done = gather(tasks, Path(out), split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
     waiting = [task for task in asked if task.run not in done]
-    if waiting and load(str(data), root, progress=progress).train.labels is None:  # read once, before several do
-        raise InputError(f"{data} has no labels, and a comparison judges by them: name a labelled dataset")
+    if waiting:
+        _check_data(load(str(data), root, progress=progress), str(data), split)  # read once, before several do
     try:
         _run_all(waiting, jobs, plugin, progress)
     finally:  # what is done is worth a table, also after Ctrl-C
         found = write_results(grid, tasks, Path(out), split)
     return found
+
+
+def _check(split: str, seeds: int, jobs: int | None, options: dict[str, object]) -> None:
+    """Refuse what cannot be, before anything is read."""
+    if split not in SPLITS:
+        unknown("split", split, SPLITS)
+    if seeds < 1:
+        raise InputError(f"seeds must be 1 or more, got {seeds}; 3 give an interval")
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs must be 1 or more, got {jobs}; leave it out for one a core")
+    for name in ("data", "root", "seed"):
+        if name in options:
+            raise InputError(
+                f"{name} is no setting of the cells but an argument of the comparison, or `seeds`: leave it out"
+            )
 
 
 def tasks_of(
@@ -115,6 +129,15 @@ def _settings(data: str, root: str | Path | None, cell: Cell, options: dict[str,
         raise InputError(f"cell {cell.name}: a setting has a value of the wrong kind ({error})") from None
 
 
+def _check_data(splits: Splits, data: str, split: str) -> None:
+    if splits.train.labels is None:
+        raise InputError(f"{data} has no labels, and a comparison judges by them: name a labelled dataset")
+    if split == "test" and splits.test is None:
+        raise InputError(
+            f"{data} has no test split: judge by a part that is carved from train, with --split validation"
+        )
+
+
 def _check_sweep(grid: Grid, tasks: list[Task]) -> None:
     weights = [next(t.settings.objective.consistency for t in tasks if t.cell.name == name) for name in grid.sweep]
     if weights != sorted(set(weights)):
@@ -131,20 +154,6 @@ def _check_controls(grid: Grid, modality: Modality) -> None:
             )
 
 
-def load_plugin(plugin: str | Path | None) -> None:
-    """Run a Python file of the user's, which adds lines to tables."""
-    if plugin is None:
-        return
-    path = Path(plugin)
-    if not path.is_file() or path.suffix != ".py":
-        raise InputError(f"no plugin in {path}: name a Python file that adds to crvae3d's tables, such as TRANSFORMS")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    try:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    except Exception as error:  # whatever the user's code raises
-        raise InputError(f"the plugin {path} does not run: {type(error).__name__}: {error}") from error
-
-
 def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, progress: bool) -> None:
     if not tasks:
         return
@@ -158,8 +167,14 @@ def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, pro
             return
         threads = max(1, cores // jobs)
         start = get_context("spawn"), _start, (threads, plugin)
-        with _threads_of_children(threads), ProcessPoolExecutor(jobs, *start) as pool:
-            _collect(pool, jobs, tasks, advance)
+        try:
+            with _threads_of_children(threads), ProcessPoolExecutor(jobs, *start) as pool:
+                _collect(pool, jobs, tasks, advance)
+        except BrokenProcessPool:
+            raise InputError(
+                "a process of the comparison died without a word. Perhaps memory ran out: take fewer --jobs, and it goes on. "
+                'Or a script calls compare() without `if __name__ == "__main__":` before it'
+            ) from None
 
 
 @contextmanager

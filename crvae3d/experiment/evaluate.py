@@ -17,7 +17,7 @@ from crvae3d.evaluation.labelled import LabelledShapes, share_classes
 from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
-from crvae3d.experiment.runs import decodes, is_finished, learn_from, without_decoder
+from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 
@@ -25,6 +25,11 @@ SPLITS = ("test", "validation")
 POINTS = 2048
 """Points a shape in an evaluation, at most: the first of those stored, the same for every model."""
 TURNED_POINTS = 1024
+OF_DEVIATION = (
+    *("rate", "mutual_information", "consistency_gap"),
+    *("log_likelihood", "nll", "nld", "bits_per_dimension", "effective_samples"),
+)
+"""How the figures that the posterior's deviation decides begin; importance samples are drawn by it."""
 """Points a shape, at most, where it is turned for the figure `robustness`."""
 IN_FULL = ("azimuth", "so3", "thin")
 """The corruptions that every evaluation has, of all test shapes; clouds are thinned from all of their points."""
@@ -69,9 +74,9 @@ def evaluate_runs(
     Raises:
         InputError: a run or a dataset cannot be used, or runs share a name.
     """
-    runs = [Path(run) for run in runs]
+    runs = [Path(run) if Path(run).name else Path(run).resolve() for run in runs]
     first = _first(runs)
-    _check(train, test, split, (page, figures_file))
+    _check(train, test, split, (page, figures_file), seed)
     _remark(runs, first.data if train is None else None)
     modality = modality_of(first.model)
     loading = {"progress": progress} | modality.loading(first.model)
@@ -96,8 +101,12 @@ def evaluate_runs(
     return figures
 
 
-def _check(train: str | Path | None, test: str | Path | None, split: str, files: Sequence[str | Path | None]) -> None:
+def _check(
+    train: str | Path | None, test: str | Path | None, split: str, files: Sequence[str | Path | None], seed: int
+) -> None:
     """Refuse what does not go together, and places where no file can be written, before anything is computed."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must lie in [0, 2^32), got {seed}")
     if (train is None) != (test is None):
         raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
     if train is not None and split != "test":
@@ -111,7 +120,7 @@ def _check(train: str | Path | None, test: str | Path | None, split: str, files:
 def _remark(runs: Sequence[Path], data: str | None) -> None:
     """Say what a reader of the figures would take for granted, where it is not so."""
     for run in runs:
-        if not is_finished(run):
+        if not is_finished(run) and control_of(run) is None:
             say(f"{run} is not trained to its end: crvae3d train --resume {run} goes on")
     others = [str(run) for run in runs if data not in (None, Settings.read(run).data)]
     if others:
@@ -136,6 +145,12 @@ def _first(runs: Sequence[Path]) -> Settings:
     if len({(modality_of(model).name, modality_of(model).finished(model) is None) for model in models}) > 1:
         raise InputError(
             "shapes, images and black and white images cannot be judged side by side: evaluate runs of one kind"
+        )
+    sizes = {(model.channels, model.height, model.width) for model in models if modality_of(model) is IMAGES}
+    if len(sizes) > 1:
+        told = " and ".join(" x ".join(map(str, size)) for size in sorted(sizes))
+        raise InputError(
+            f"images of {told} (channels, height, width) cannot be judged side by side: evaluate them apart"
         )
     return Settings.read(runs[0])
 
@@ -164,11 +179,12 @@ def _judged(
             untrained = VAE.build(*began_as).to(best_device())
             others = {"plain": modality.plain, "plain_sees": raw, "corrupted": corrupted}
             controls[began_as] = evaluate_controls(untrained, *shapes, **asked, **others)
-        judged = model if decodes(Settings.read(run)) else without_decoder(model)
+        trained = control_of(run) is None  # a supervised control has an encoder alone
+        judged = model if trained and decodes(Settings.read(run)) else without_decoder(model)
         further = Further(corrupted, some(shapes[1].points, modality.sampled) if modality.sampled else None)
         asked |= {"distance": modality.distance, "title": name, "further": further}
         found = evaluate_model(judged, *shapes, modality.gaps(model.settings), **asked)
-        if not Settings.read(run).objective.trains_deviation:
+        if not (trained and Settings.read(run).objective.trains_deviation):
             found |= without_deviation(found)
         figures[name] = found | controls[began_as]
     return figures
@@ -208,7 +224,7 @@ def some(part: Clouds | Images, count: int) -> Clouds | Images:
 
 def without_deviation(figures: Figures) -> Figures:
     """None for each figure that the posterior's deviation decides: where nothing trains it, chance has made it."""
-    return {name: None for name in figures if name.startswith(("rate", "mutual_information", "consistency_gap"))}
+    return {name: None for name in figures if name.startswith(OF_DEVIATION)}
 
 
 def turned_and_thinned(test: Clouds, points: int) -> tuple[Corrupted, ...]:
@@ -267,6 +283,8 @@ SHOWN = (
     "mean_squared_error",
     "nll_1000",
     "nll_error",
+    "nld_1000",
+    "nld_error",
     "n_sampled",
     "bits_per_dimension",
     "consistency_gap",

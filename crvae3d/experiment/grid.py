@@ -105,6 +105,9 @@ class Grid:
                 raise InputError(f"each cell of a grid needs a {what} of its own, and {twice!r} stands twice")
         named = {"reference": [self.reference], "chosen": self.chosen, "shown": self.shown, "sweep": self.sweep}
         named["against"] = [cell.against for cell in self.cells if cell.against is not None]
+        for cell in self.cells:
+            if not any(letter.isalnum() for letter in cell.name):
+                raise InputError(f"a cell's name is its folder's, and needs a letter or a digit, got {cell.name!r}")
         for kind, name in [(kind, name) for kind, each in named.items() for name in each]:
             if name not in names:
                 unknown(f"cell as {kind}", name, names)
@@ -134,7 +137,7 @@ def from_toml(path: Path) -> Grid:
         raise InputError(
             f"no grid in {path}: there is no such file; `crvae3d compare --help` names those known"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} is no TOML ({error}); `crvae3d compare --help` shows what a grid looks like"
         ) from None
@@ -149,6 +152,10 @@ def _parsed(found: dict[str, object], title: str) -> Grid:
     cells = found.get("cells")
     if not cells or not isinstance(cells, dict) or not all(isinstance(options, dict) for options in cells.values()):
         raise InputError('a grid needs cells: write [cells."CR-VAE"] and below it the settings that differ')
+    for name, kind in (("shared", dict), ("judging", dict), *((name, list) for name in lists)):
+        if not isinstance(found.get(name, kind()), kind):
+            told = "a table: write [{}]" if kind is dict else "a list of cells: write {} = [...]"
+            raise InputError(f"{name} of a grid is {told.format(name)}, got {found[name]!r}")
     known = {each.name for each in fields(Judging)}
     for name in found.get("judging", {}):
         if name not in known:

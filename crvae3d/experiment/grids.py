@@ -210,8 +210,8 @@ def read_grid(name: str | Path) -> Grid:
     Raises:
         InputError: there is none, or the file is not one.
     """
-    if name in GRIDS:
-        return GRIDS[name]
+    if str(name) in GRIDS:
+        return GRIDS[str(name)]
     if Path(name).suffix != ".toml":
         unknown("grid", str(name), GRIDS)
     return from_toml(Path(name))

@@ -43,7 +43,8 @@ CONTROLS = {
 FIGURES = (
     "svm_accuracy svm_accuracy_pooled robust/azimuth robust/so3 robust/thin svm_literature "
     "knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
-    "retrieval_map recall_1 nmi ari chamfer mean_squared_error nll_10 nll_100 nll_1000 nll_error n_sampled bits_per_dimension "
+    "retrieval_map recall_1 nmi ari chamfer mean_squared_error nll_10 nll_100 nll_1000 nll_error nld_10 nld_100 nld_1000 "
+    "nld_error n_sampled bits_per_dimension "
     "consistency_gap consistency_shift active_units mutual_information rate"
 ).split()
 
@@ -126,7 +127,9 @@ def _classes(part: Clouds | Images) -> list[str]:
 
 
 def _curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """The metrics of a run, named as the page names them."""
+    """The metrics of a run, named as the page names them; none where there are weights alone."""
+    if not (run / "metrics.csv").exists():
+        return {}
     with (run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     epochs = [float(row["epoch"]) for row in rows]
@@ -171,12 +174,11 @@ def pictures(models: Mapping[str, VAE], test: Images, seed: int = 0) -> list[Pic
     drawn = {name: _samples(model, seed) for name, model in models.items()}
     rows = {"test images": part.intensities().numpy(), **made}
     from_above = "From above: {}."
-    return [
-        Picture("Reconstructions", from_above.format(", ".join(rows)), picture_rows(rows)),
-        Picture(
-            "Samples", from_above.format(", ".join(drawn)) + " Means of p(x|z), z from the prior.", picture_rows(drawn)
-        ),
-    ]
+    shown = [Picture("Reconstructions", from_above.format(", ".join(rows)), picture_rows(rows))]
+    if drawn:  # by models with a decoder
+        text = from_above.format(", ".join(drawn)) + " Means of p(x|z), z from the prior."
+        shown.append(Picture("Samples", text, picture_rows(drawn)))
+    return shown
 
 
 def _samples(model: VAE, seed: int) -> np.ndarray:

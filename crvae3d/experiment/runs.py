@@ -1,6 +1,7 @@
 """A run: a folder with the settings of a training, its metrics and its weights."""
 
 import functools
+import json
 import math
 import os
 import shutil
@@ -48,6 +49,8 @@ def train(
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if resume:
         kept = Settings.read(out)
+        if control_of(out) is not None:
+            raise InputError(f"{out} holds the control {control_of(out)!r} of a comparison, which cannot go on")
         settings = replace(kept, root=settings.root or kept.root)
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
     modality = modality_of(settings.model)
@@ -133,6 +136,12 @@ def _make_room(out: Path, overwrite: bool) -> None:
             f"{out} is not a run (it has no {SETTINGS}), so --overwrite leaves it alone: choose another --out"
         )
     shutil.rmtree(out)
+
+
+def control_of(folder: Path) -> str | None:
+    """Which control of a comparison a folder holds; None for a training, and where there is nothing yet."""
+    path = folder / SETTINGS
+    return json.loads(path.read_text()).get("control") if path.exists() else None
 
 
 def is_finished(folder: Path) -> bool:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
+from numbers import Integral, Real
 from pathlib import Path
-from typing import NoReturn
+from types import NoneType, UnionType
+from typing import NoReturn, get_args, get_origin
 
 import torch
 
@@ -47,10 +49,19 @@ class Settings:
             raise InputError(
                 f"{divergence} compares Gaussians, and a hierarchy's groups depend on each other: take kl, reverse or symmetric"
             )
+        if isinstance(self.model, NVAEModel) and self.objective.stop_gradient:
+            raise InputError(
+                "stop-gradient cannot hold a hierarchy's posterior still, whose groups follow from the view's: leave it out"
+            )
 
     @classmethod
     def of(
-        cls, data: str, root: str | None = None, model: str | None = None, preset: str | None = None, **options: object
+        cls,
+        data: str | Path,
+        root: str | Path | None = None,
+        model: str | None = None,
+        preset: str | None = None,
+        **options: object,
     ) -> "Settings":
         """Settings by names, as on the command line.
 
@@ -64,6 +75,7 @@ class Settings:
         Raises:
             InputError: a name is unknown, or a value impossible.
         """
+        data = str(data)
         options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
         images = is_images(data)
         modality = IMAGES if images else CLOUDS
@@ -71,15 +83,15 @@ class Settings:
         if model not in modality.models and model in CLOUDS.models | IMAGES.models:
             unknown(f"model of {modality.name}", model, modality.models)
         model_part, training = sized(model, preset or "small")
-        names = [{field.name for field in fields(part)} for part in (model_part, Objective, training)]
-        defaults = asdict(model_part) | asdict(Objective()) | asdict(training)
+        kinds = [{field.name: field.type for field in fields(part)} for part in (model_part, Objective, training)]
+        known = kinds[0] | kinds[1] | kinds[2]
         for name, value in options.items():
-            if name not in defaults:
-                _refuse(name, modality.name, model, set(defaults))
-            if isinstance(value, str) and not isinstance(defaults[name], str):
-                raise InputError(f"{name} must not be a text, got {value!r}")
+            if name not in known:
+                _refuse(name, modality.name, model, set(known))
+            if not _is_a(value, known[name]):
+                raise InputError(f"{name} must be {_told(known[name])}, got {value!r}")
         of_model, of_objective, of_training = (
-            {name: options[name] for name in options if name in known} for known in names
+            {name: options[name] for name in options if name in part} for part in kinds
         )
         if images:
             if "points" in options:
@@ -110,12 +122,36 @@ class Settings:
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{folder / SETTINGS} is not the settings of a run ({error}); train it anew") from None
 
-    def write(self, folder: Path, source: str = "") -> None:
-        """Write them with the form of the data, the versions, the commit and the machine that they ran on."""
+    def write(self, folder: Path, source: str = "", control: str | None = None) -> None:
+        """Write them with the form of the data, the versions, the commit and the machine that they ran on.
+
+        Args:
+            source: the form of the data.
+            control: which one the folder holds, where it is no training of a model.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS).write_text(
-            json.dumps(asdict(self) | {"made_by": {"source": source} | provenance()}, indent=2) + "\n"
-        )
+        told = asdict(self) | {"made_by": {"source": source} | provenance()} | ({"control": control} if control else {})
+        part = folder / f"{SETTINGS}.part"
+        part.write_text(json.dumps(told, indent=2) + "\n")
+        part.replace(folder / SETTINGS)
+
+
+def _is_a(value: object, kind: object) -> bool:
+    """Whether a value is of a setting's annotated type; whole numbers are numbers too, but truth values are not."""
+    if isinstance(kind, UnionType):
+        return any(_is_a(value, each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_a(each, get_args(kind)[0]) for each in value)
+    numbers = {int: Integral, float: Real}
+    return isinstance(value, numbers.get(kind, kind)) and (kind is bool or not isinstance(value, bool))
+
+
+def _told(kind: object) -> str:
+    if isinstance(kind, UnionType):
+        return " or ".join(_told(each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "a list of whole numbers"
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "left out"}[kind]
 
 
 def _refuse(name: str, kind: str, model: str, known: set[str]) -> NoReturn:

@@ -1,5 +1,6 @@
 """The registries: literal tables. Adding a model, a transformation or an objective is adding a line."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -154,8 +155,8 @@ class Objective:
                 f"got {self.consistency} with {self.objective}"
             )
         for name in ("beta", "consistency"):
-            if not (getattr(self, name) or 0) >= 0:
-                raise InputError(f"{name} must be nought or more, got {getattr(self, name)}")
+            if not 0 <= (getattr(self, name) or 0) < math.inf:
+                raise InputError(f"{name} must be nought or more, and finite, got {getattr(self, name)}")
         if not 0 <= self.warm_up <= 1:
             raise InputError(f"warm_up is a part of the training, from 0 to 1, got {self.warm_up}")
         self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read

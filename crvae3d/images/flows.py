@@ -129,7 +129,3 @@ class Flowed(TransformedDistribution):
     def stddev(self) -> Tensor:
         """That of the Gaussian."""
         return self.base_dist.stddev
-
-    def detach(self) -> "Flowed":
-        """Of the same flows, but the Gaussian is cut from the graph."""
-        return Flowed(self.base_dist.detach(), self.transforms)

@@ -129,6 +129,12 @@ class Fitted(lightning.LightningModule):
             self._log("train")
             self.log("skipped_steps", float(self.skipped), on_step=False, on_epoch=True, sync_dist=True)
 
+    def on_train_end(self) -> None:
+        if 0 < self.steps <= self.skipped:  # so few that patience has not run out
+            raise Diverged(
+                f"the loss or its gradient was not finite in any of the {self.steps} steps: lower the weights or rates"
+            )
+
     def on_validation_epoch_end(self) -> None:
         self._log("val")
 

@@ -46,5 +46,7 @@ class Training:
         if min(self.seed, self.devices, self.penalty) < 0:
             told = f"{self.seed}, {self.devices} and {self.penalty}"
             raise InputError(f"seed, devices and penalty must be nought or more, got {told}")
+        if self.seed >= 2**32:
+            raise InputError(f"seed must lie in [0, 2^32), got {self.seed}")
         if self.precision not in PRECISIONS:
             unknown("precision", self.precision, PRECISIONS)

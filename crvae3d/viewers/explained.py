@@ -207,12 +207,26 @@ FIGURES: dict[str, Explanation] = {
         )
         for count in (10, 100, 1000)
     },
-    "nll_error": Explanation(
-        "Negative log-likelihood, standard error",
-        "nats an image",
-        "Of the mean over those test images whose log-likelihood was sampled.",
-        digits=2,
-    ),
+    **{
+        f"nld_{count}": Explanation(
+            f"Negative log density, {count:,} samples",
+            "nats an image",
+            f"Likewise with {count:,} samples, of a likelihood that is a density: not to be set beside the negative log-likelihood "
+            "of one that gives masses to levels.",
+            better="lower",
+            digits=2,
+        )
+        for count in (10, 100, 1000)
+    },
+    **{
+        f"{kind}_error": Explanation(
+            f"{title}, standard error",
+            "nats an image",
+            "Of the mean over those test images whose log-likelihood was sampled.",
+            digits=2,
+        )
+        for kind, title in (("nll", "Negative log-likelihood"), ("nld", "Negative log density"))
+    },
     "n_sampled": Explanation(
         "Images whose log-likelihood was sampled",
         text="So many of the test images, drawn once for every model.",
