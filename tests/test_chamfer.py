@@ -108,3 +108,7 @@ def test_a_failing_compiler_is_replaced_silently(monkeypatch, capfd):
 def test_double_precision_is_exact_far_from_the_origin():
     a, b = torch.rand(2, 50, 3, dtype=torch.float64), torch.rand(2, 60, 3, dtype=torch.float64)
     torch.testing.assert_close(chamfer_distance(a + 5e6, b + 5e6), chamfer_distance(a, b), rtol=1e-6, atol=0)
+    there = torch.arange(60).expand(2, -1) > 9  # padded in front, by nought
+    far = torch.where(there[..., None], b + 5e6, 0)
+    near = chamfer_distance(a, torch.where(there[..., None], b, 0), mask_b=there)
+    torch.testing.assert_close(chamfer_distance(a + 5e6, far, mask_b=there), near, rtol=1e-6, atol=0)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -217,6 +218,8 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path)
     source.write_bytes((place / "some_train.npz").read_bytes())
     with pytest.raises(crvae3d.errors.InputError, match="would replace what they are made from"):
         crvae3d.embed(model, tmp_path / "some.npz", source, progress=False)
+    for _ in range(2):  # the codes of a folder may be called so
+        crvae3d.embed(model, tmp_path / "out", tmp_path / "out_train.npz", progress=False)
 
 
 def test_own_units_may_be_those_of_a_map(place, tmp_path):
@@ -233,6 +236,20 @@ def test_models_of_any_precision_reconstruct(place):
     for name in ("double", "bfloat16", "half"):
         model = getattr(crvae3d.VAE.from_pretrained(place / "cr"), name)()
         assert torch.isfinite(model.reconstruct(torch.rand(2, 50, 3))).all(), name
+
+
+def test_names_that_are_no_text_do_not_stop_anything(place, tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    name = os.fsdecode(b"stuhl_\xff.ply")
+    (tmp_path / "in").mkdir()
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "box.ply")
+    (tmp_path / "box.ply").rename(tmp_path / "in" / name)
+    (tmp_path / "in" / os.fsdecode(b"leer_\xff.off")).write_bytes(b"")
+    assert main(f"data check {tmp_path / 'in'} --quiet".split()) == 0
+    for output in ("codes.npz", "codes.parquet"):
+        assert main(f"embed {place / 'cr'} {tmp_path / 'in'} -o {tmp_path / output} --quiet".split()) == 0
+    assert main(f"reconstruct {place / 'cr'} {tmp_path / 'in'} -o {tmp_path / 'out'} --quiet".split()) == 0
+    assert len(list((tmp_path / "out").glob("*.ply"))) == 1
 
 
 def test_data_check_list_and_pack(place, tmp_path, capsys):

@@ -275,13 +275,23 @@ def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):
     assert [row.name for row in grid.rows] == ["VAE", "untrained"] and not any(grid.row("VAE").figures.values())
 
 
-def test_a_cell_that_has_become_a_control_is_judged_anew(archive, tmp_path):
-    found = []
+def test_a_cell_that_has_become_a_control_wants_a_folder_of_its_own(archive, tmp_path):
     for control in (None, "untrained"):
         grid = Grid("one", SHARED, (Cell("x", control=control),), "x", judging=FAST)
+        if control is None:
+            compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+    before = (tmp_path / "x" / "seed-0" / "settings.json").read_text()
+    with pytest.raises(InputError, match="holds a training without labels"):
         compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
-        found.append(figures(tmp_path, "x"))
-    assert found[0]["chamfer"] < 0.8 * found[1]["chamfer"]
+    assert (tmp_path / "x" / "seed-0" / "settings.json").read_text() == before
+
+
+def test_a_supervised_control_of_an_older_grid_is_known(archive, done, tmp_path):
+    shutil.copytree(done[1] / "supervised" / "seed-0", tmp_path / "supervised" / "seed-0")
+    settings = tmp_path / "supervised" / "seed-0" / "settings.json"
+    settings.write_text(json.dumps({k: v for k, v in json.loads(settings.read_text()).items() if k != "control"}))
+    compare.compare(archive, small(), tmp_path, 1, cells=["supervised"], jobs=1, progress=False)
+    assert figures(tmp_path, "supervised")["svm_accuracy"] == figures(done[1], "supervised")["svm_accuracy"]
 
 
 PLUGIN = """

@@ -775,6 +775,7 @@ class TestPictures:
             "meshes": ({"a/1.off": b""}, False),
             "textured": ({"a/1.obj": b"", "a/1.png": b"", "a/2.jpg": b""}, False),
             "previews": ({"a/1.npy": b"", "a/1.png": b""}, False),
+            "with an array": ({"a/1.png": b"", "a/2.png": b"", "labels.npy": b""}, True),
             "nothing": ({"notes.txt": b""}, False),
         }
         for name, (files, expected) in cases.items():

@@ -201,6 +201,23 @@ LAYOUTS = {
         ["mine/test/cup/a.off", "mine/train/cup/b.off"],
         [("a", "cup", "test"), ("b", "cup", "train")],
     ),
+    "split in the middle": (
+        ["chair/train/1a/model.obj", "chair/test/2b/model.obj"],
+        [("chair/train/1a/model", "chair", "train"), ("chair/test/2b/model", "chair", "test")],
+    ),
+    "split below the shapes": (
+        ["0300/1a/train/m.obj", "0300/2b/test/n.obj", "0400/3c/train/o.obj"],
+        [("m", "0300", "train"), ("n", "0300", "test"), ("o", "0400", "train")],
+    ),
+    "classes of one kind": (
+        [
+            "furniture/chair/train/a.off",
+            "furniture/chair/test/b.off",
+            "furniture/bed/train/c.off",
+            "furniture/bed/test/d.off",
+        ],
+        [("a", "chair", "train"), ("b", "chair", "test"), ("c", "bed", "train"), ("d", "bed", "test")],
+    ),
     "split alone": (["test/a.off", "train/b.off"], [("a", None, "test"), ("b", None, "train")]),
     "validation": (["Train/cup/a.off", "val/cup/b.off"], [("a", "cup", "train"), ("b", "cup", "train")]),
     "train is a vehicle": (["car/a.off", "train/b.off"], [("a", "car", "train"), ("b", "train", "train")]),
@@ -228,6 +245,7 @@ def test_links_are_followed_but_not_round_in_circles_nor_to_nothing(folder):
     (folder / "cube" / "train" / "back").symlink_to("..")
     (folder / "plank" / "train" / "across").symlink_to("../../cube")
     (folder / "cube" / "train" / "gone.off").symlink_to("nowhere.off")
+    (folder / "cube" / "loop").symlink_to("loop")
     splits = ingest_folder(folder, QUIET)
     assert {failure.file.rpartition("/")[2] for failure in splits.failures} == {"gone.off"}
     assert len(splits.train) + len(splits.test) < 40
@@ -281,6 +299,17 @@ def test_a_script_without_a_main_guard_reads_in_parallel(folder):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["6", "2"], done.stderr
+
+
+def test_a_gltf_in_a_zip_holds_its_own_numbers(tmp_path):
+    with zipfile.ZipFile(tmp_path / "gltf.zip", "w") as out:
+        for name, content in trimesh.Scene([trimesh.creation.box()]).export(file_type="gltf").items():
+            out.writestr(f"a/{name}", content)
+        whole = trimesh.Scene([trimesh.creation.box()]).export(file_type="gltf", embed_buffers=True)
+        out.writestr("a/whole.gltf", whole["model.gltf"])
+    splits = ingest_folder(tmp_path / "gltf.zip", QUIET)
+    ((file, reason),) = splits.failures
+    assert file == "a/model.gltf" and "unpack the zip" in reason and len(splits.train) == 1
 
 
 def test_a_zip_keeps_its_labels_under_another_name_and_beside_other_files(tmp_path):

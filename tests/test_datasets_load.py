@@ -95,6 +95,9 @@ def test_packed_archives_load_under_the_name_they_were_given(folder, tmp_path):
     pack(str(folder / "box" / "train"), tmp_path / "out" / "both.npz", progress=False)
     with pytest.raises(InputError, match="both.npz exists"):  # which would be read in place of the two new ones
         pack(str(folder), tmp_path / "out" / "both.npz", progress=False)
+    with pytest.raises(InputError, match="points must lie in"):  # and what was there stays
+        pack(tmp_path / "out" / "things.npz", tmp_path / "out" / "both.npz", points=60, overwrite=True, progress=False)
+    assert (tmp_path / "out" / "both.npz").exists()
     pack(str(folder), tmp_path / "out" / "both.npz", overwrite=True, progress=False)
     assert load(tmp_path / "out" / "both.npz").test is not None
     with pytest.raises(InputError, match=r"1\.\.50.* got 60"):

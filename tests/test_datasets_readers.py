@@ -174,6 +174,12 @@ def test_what_some_programs_write_is_read():
     header = b"ply\nformat ascii 1.0\nelement vertex 40\n" + properties + b"end_header\n"
     np.testing.assert_allclose(parse_shape(header + normals, ".ply").points, POINTS, rtol=1e-6)
     np.testing.assert_allclose(parse_shape(b"\xef\xbb\xbf" + rows(POINTS), ".xyz").points, POINTS, rtol=1e-6)
+    for text in (
+        b"# x, y; z\n" + rows(POINTS),
+        b"x;y;z (m, local)\n" + rows(POINTS),
+        rows(POINTS).replace(b"\n", b",;\n"),
+    ):
+        np.testing.assert_allclose(parse_shape(text, ".xyz").points, POINTS, rtol=1e-6)
     for content in (MESHES["stl text"][1].upper(), MESHES["stl"][1] + b"made by a scanner"):
         assert parse_shape(content, ".stl").areas().sum() == pytest.approx(BOX.area)
 

@@ -82,6 +82,7 @@ def test_far_more_features_than_shapes_cost_no_more_than_the_shapes():
     draw = np.random.default_rng(0)
     features = draw.normal(size=(60, 20_000)).astype(np.float32)
     features[:30, :100] += 1
+    features += 20  # as they come, features are not centred
     classes = np.repeat([0, 1], 30)
     found = next(solutions(features, classes, [1e-3]))
     svc = LinearSVC(C=1e-3, tol=1e-6, max_iter=10_000).fit(features, classes)

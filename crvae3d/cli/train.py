@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="PATH", help="where named datasets lie (default: $CRVAE3D_DATA, then the cache)")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     add("--overwrite", action="store_true", help="replace an existing run")
-    add("--plugin", type=Path, metavar="FILE", help="a Python file that adds encoders or transformations of your own")
+    add("--plugin", type=Path, metavar="FILE", help="a Python file that adds transformations of your own")
     add("--quiet", action="store_true", help="show no progress")
     add_model_arguments(parser)
     group = parser.add_argument_group("training")

@@ -139,8 +139,9 @@ def _labels(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray | Non
     if labels is None:
         return None, ()
     if labels.dtype.kind == "f":
-        if not (np.isfinite(labels) & (labels == np.rint(labels))).all():
-            raise InputError(f"{path}: labels must be integers or names, got numbers such as {labels[0]}")
+        whole = (np.abs(labels) < 2**31) & (labels == np.rint(labels))
+        if not whole.all():
+            raise InputError(f"{path}: labels must be integers or names, got {labels[~whole][0]}")
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu" or not class_names:
         known, labels = np.unique(labels if labels.dtype.kind in "iu" else _text(labels), return_inverse=True)
@@ -157,7 +158,7 @@ def _framed(
     finite = np.isfinite(points).all(axis=(1, 2))
     center, scale = frame(np.where(finite[:, None, None], points, 0).astype(np.float64))
     usable = finite & (scale > 0) & np.isfinite(scale)
-    reasons = np.where(finite & (scale == 0), COINCIDE, "its points are not all finite (NaN or infinite)")
+    reasons = np.where(finite & (scale == 0), COINCIDE, "its points are not all finite, or too far apart for numbers")
     failures = _failures(path, columns["ids"], usable, reasons)
     kept = {key: None if column is None else column[usable] for key, column in columns.items()}
     points, center, scale = points[usable], center[usable], scale[usable]

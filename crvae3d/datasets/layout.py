@@ -39,11 +39,10 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
     sources = inside or sources
     folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
     depth = _split_depth(folders)
+    labels = _labels(folders, depth)
     names = _unique_names([source.name for source in sources])
-    items = []
-    for source, name, parts in zip(sources, names, folders, strict=True):
-        split = SPLITS[parts[depth].lower()] if depth is not None else "train"
-        items.append(Item(source, name, _label(parts, depth), split))
+    splits = [SPLITS[parts[depth].lower()] if depth is not None else "train" for parts in folders]
+    items = [Item(*of_file) for of_file in zip(sources, names, labels, splits, strict=True)]
     if any(item.label is not None for item in items):  # or inside a split's folder, beside those of its classes
         beside += [Failure(item.source.name, BESIDE) for item in items if item.label is None]
         items = [item for item in items if item.label is not None]
@@ -51,22 +50,30 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
 
 
 def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
-    """Which folder of each path is its split: the first, the last, or the second in one that holds all; None for no such.
+    """Which folder of each path is its split: the first, the last or the second; None for no such.
 
     It is one in every path, because `train` alone may well be a class beside `car`.
     """
-    wrapped = len({parts[:1] for parts in folders}) == 1 and all(len(parts) > 1 for parts in folders)
-    for depth in (0, -1, 1) if wrapped else (0, -1):
+    for depth in (0, -1, 1) if all(len(parts) > 1 for parts in folders) else (0, -1):
         found = {parts[depth].lower() if parts else "" for parts in folders}
         if "train" in found and found <= SPLITS.keys():
             return depth
     return None
 
 
-def _label(parts: tuple[str, ...], depth: int | None) -> str | None:
-    """The folder that names the class: the one above a split that comes last, else the first below it."""
-    rest = parts[:-1][-1:] if depth == -1 else parts if depth is None else parts[depth + 1 :]
-    return rest[0] if rest else None
+def _labels(folders: list[tuple[str, ...]], depth: int | None) -> list[str | None]:
+    """The folder of each path that names its class: the first that is no split.
+
+    Where all paths lie in one folder it is the first below that, if its names recur: else they are names of shapes.
+    """
+    named = folders if depth is None else [parts[:depth] + parts[depth:][1:] for parts in folders]
+    first = [parts[0] if parts else None for parts in named]
+    if depth in (None, 0) or len(set(first)) > 1:
+        return first
+    last = min(map(len, named)) - 1
+    differs = next((place for place in range(last) if len({parts[place] for parts in named}) > 1), last)
+    below = [parts[differs] for parts in named]
+    return below if 2 * len(set(below)) <= len(below) else first
 
 
 def _unique_names(names: list[str]) -> list[str]:

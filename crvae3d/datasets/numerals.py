@@ -1,5 +1,6 @@
 """Text to numbers: numpy's parser, made strict."""
 
+import re
 import warnings
 
 import numpy as np
@@ -40,15 +41,15 @@ def read_rows(text: bytes) -> Shape:
     Raises:
         BadShape: rows of different lengths, fewer than announced, or fewer than 3 columns; or commas that may be decimal ones.
     """
-    if b"," in text and b";" in text:
-        raise BadShape("it has both commas and semicolons: write its numbers with a decimal point")
-    text = strip_comments(text, (b"#", b"//")).replace(b",", b" ").replace(b";", b" ").strip()
+    text = strip_comments(text, (b"#", b"//")).strip()
     first, _, rest = text.partition(b"\n")
-    announced = None
-    if len(first.split()) == 1 and first.strip().isdigit():
-        announced, text = int(first), rest
-    elif first.split() and not _is_number(first.split()[0]):
+    words = _columns(first).split()
+    announced = int(words[0]) if len(words) == 1 and words[0].isdigit() else None
+    if announced is not None or (words and not _is_number(words[0])):
         text = rest
+    if re.search(rb"\d,\d", text) and re.search(rb";[ \t]*[^\s;]", text):
+        raise BadShape("it has both commas and semicolons between numbers: write them with a decimal point")
+    text = _columns(text)
     numbers = parse_numbers(text)
     if len(numbers) == 0:
         raise BadShape("it holds no points")
@@ -61,6 +62,11 @@ def read_rows(text: bytes) -> Shape:
     if announced is not None and lines < announced:
         raise BadShape(f"it is truncated: {lines} points of the {announced} that its first line announces")
     return Shape(numbers.reshape(lines, columns)[:, :3].copy())
+
+
+def _columns(text: bytes) -> bytes:
+    """Text in which blanks alone part the columns."""
+    return text.replace(b",", b" ").replace(b";", b" ")
 
 
 def _is_number(word: bytes) -> bool:

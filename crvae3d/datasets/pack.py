@@ -40,8 +40,8 @@ def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = Fa
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists; name another output, or replace it with --overwrite")
     output.parent.mkdir(parents=True, exist_ok=True)
-    if output not in parts:
-        output.unlink(missing_ok=True)
     for path, clouds in parts.items():
         write_archive(path, clouds.first(points))
+    if output not in parts:
+        output.unlink(missing_ok=True)
     return tuple(parts)

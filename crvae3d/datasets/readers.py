@@ -100,8 +100,9 @@ def _read_ply(content: bytes, kind: str, path: Path | None) -> Shape:
         return _read_scene(content, kind, path)
     except ValueError as error:
         if "unexpected length" in str(error):
-            told = "it is truncated, or its faces differ in their number of corners: save it as text PLY or as OBJ"
-            raise BadShape(told) from None
+            faces = ", or its faces differ in their number of corners: save it as text PLY or as OBJ"
+            told = "it is truncated: shorter than its header announces"
+            raise BadShape(told + faces * (b"element face" in header)) from None
         if re.search(rb"(?i)(?<![a-z])[-+]?(nan|inf)", body):
             raise BadShape("some of its numbers are not finite (NaN or infinite)") from None
         raise

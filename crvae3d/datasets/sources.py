@@ -1,11 +1,13 @@
 """Where the bytes of a shape come from: a file of a folder, or a member of a zip that is never unpacked."""
 
+import json
 import os
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from crvae3d.errors import InputError
 
@@ -34,8 +36,17 @@ class Source:
 
     def stamp(self) -> str:
         """Changes when the file does, or those that a glTF refers to, without reading it."""
-        beside = sorted(self.path.parent.glob("*.bin")) if self.suffix == ".gltf" and not self.member else ()
-        return "|".join((self.name, self.member, *(_state(path) for path in (self.path, *beside))))
+        return "|".join((self.name, self.member, *(_state(path) for path in (self.path, *self._beside()))))
+
+    def _beside(self) -> list[Path]:
+        """The files that hold the numbers of a glTF."""
+        if self.suffix != ".gltf" or self.member:
+            return []
+        try:
+            uris = [buffer.get("uri", "data:") for buffer in json.loads(self.path.read_bytes()).get("buffers", [])]
+            return [self.path.parent / unquote(uri) for uri in uris if not uri.startswith("data:")]
+        except (OSError, ValueError, AttributeError, TypeError):  # it is broken, and reading it says how
+            return []
 
 
 def _state(path: Path) -> str:
@@ -79,11 +90,18 @@ def _files(folder: Path, suffixes: frozenset[str]) -> list[Source]:
         above |= {(told.st_dev, told.st_ino)}
         for entry in entries:
             path = Path(entry.path)
-            if entry.is_dir() and not _is_hidden(entry.name):
-                waiting.append((path, above))
-            elif not entry.is_dir() and _is_shape(name := path.relative_to(folder).as_posix(), suffixes):
+            if _is_folder(entry):
+                waiting.extend([] if _is_hidden(entry.name) else [(path, above)])
+            elif _is_shape(name := path.relative_to(folder).as_posix(), suffixes):
                 found.append(Source(path, name))
     return found
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into what may not be looked into
+        return False
 
 
 def _members(path: Path, suffixes: frozenset[str]) -> list[Source]:

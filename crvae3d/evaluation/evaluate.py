@@ -83,7 +83,7 @@ def evaluate_model(
         mean of `consistency_gap_<name>`, and `consistency_shift` likewise a share; `robustness` has for each read-out and
         family the accuracy at each strength; `log_likelihood_<samples>` is nats a point; of images
         `nll_<samples>` is nats an image, a mean over `n_sampled` of them with the standard
-        error `nll_error`; `alarms` is a list of sentences.
+        error `nll_error`, or `nld_<samples>` where the likelihood is a density; `alarms` is a list of sentences.
     """
     name, further = f"{title}: " if title else "", further or Further()
     codes = encode(model, test.points, batch_size, progress, f"{name}encoding test")

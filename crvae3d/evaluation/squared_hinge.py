@@ -68,7 +68,8 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return np.square(x).sum(0, dtype=np.float64), None
     if features <= shapes:
         return np.linalg.eigh((x.T @ x).astype(np.float64))
-    moments, axes = np.linalg.eigh((x @ x.T).astype(np.float64))
+    x = x.astype(np.float64)  # rounded, the small ones of correlated shapes would have no axes
+    moments, axes = np.linalg.eigh(x @ x.T)
     kept = moments > 1e-10 * moments[-1]
     return moments[kept], x.T @ (axes[:, kept] / np.sqrt(moments[kept]))
 

@@ -28,9 +28,6 @@ from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.training.supervised import fit_supervised
 
-TRAINED = (None, "supervised")
-"""Controls whose folders hold weights."""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -87,7 +84,10 @@ class Task:
         if (self.folder / SETTINGS).exists() and _but_root(Settings.read(self.folder)) != _but_root(self.settings):
             raise InputError(f"{self.folder} was made with other settings: choose another output folder, or remove it")
         held = control_of(self.folder)
-        if (self.folder / WEIGHTS).exists() and self.cell.control in TRAINED and held != self.cell.control:
+        unmarked = (
+            held is None and not (self.folder / "metrics.csv").exists()
+        )  # a control that was made before they were marked
+        if (self.folder / WEIGHTS).exists() and held != self.cell.control and not unmarked:
             told = "a training without labels" if held is None else f"the control {held!r}"
             raise InputError(f"{self.folder} holds {told}: choose another output folder, or remove it")
 

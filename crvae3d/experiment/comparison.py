@@ -29,8 +29,8 @@ COLUMNS = (
 )
 SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "consistency_gap", "consistency_shift")
 SHORT_OF_IMAGES = (
-    *("svm_accuracy", "svm_accuracy_pooled", "knn_accuracy", "nll_1000", "mutual_information", "active_units"),
-    *("rate", "mean_squared_error", "consistency_gap", "consistency_shift"),
+    *("svm_accuracy", "svm_accuracy_pooled", "knn_accuracy", "nll_1000", "nld_1000"),
+    *("mutual_information", "active_units", "rate", "mean_squared_error", "consistency_gap", "consistency_shift"),
 )
 
 _CORRUPTED = (

@@ -38,8 +38,7 @@ def embed(
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
-    sources = [Path(data), *(Path(data).with_name(f"{Path(data).stem}_{split}.npz") for split in ("train", "test"))]
-    if output is not None and Path(output).exists() and Path(output).resolve() in [path.resolve() for path in sources]:
+    if output is not None and Path(output).resolve() in _sources(Path(data)):
         raise InputError(f"the codes would replace what they are made from: name another file than {output}")
     model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     splits = load_for(model, data, progress=progress, **loading)
@@ -55,6 +54,14 @@ def embed(
         if splits.failures:
             say(f"{len(splits.failures)} left out, with the reasons in {failures}")
     return table
+
+
+def _sources(data: Path) -> list[Path]:
+    """The files that a name stands for, as far as they can be of a kind with codes: itself, or the archives of its splits."""
+    splits = (
+        [data.with_name(f"{data.stem}_{split}.npz") for split in ("train", "test")] if data.suffix == ".npz" else []
+    )
+    return [path.resolve() for path in ([data] if data.exists() else splits)]
 
 
 def load_for(model: VAE, data: str | Path, **loading: object) -> Splits:

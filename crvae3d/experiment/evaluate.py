@@ -24,12 +24,12 @@ from crvae3d.points.corrupt import CORRUPTIONS
 SPLITS = ("test", "validation")
 POINTS = 2048
 """Points a shape in an evaluation, at most: the first of those stored, the same for every model."""
-TURNED_POINTS = 1024
 OF_DEVIATION = (
     *("rate", "mutual_information", "consistency_gap"),
     *("log_likelihood", "nll", "nld", "bits_per_dimension", "effective_samples"),
 )
 """How the figures that the posterior's deviation decides begin; importance samples are drawn by it."""
+TURNED_POINTS = 1024
 """Points a shape, at most, where it is turned for the figure `robustness`."""
 IN_FULL = ("azimuth", "so3", "thin")
 """The corruptions that every evaluation has, of all test shapes; clouds are thinned from all of their points."""

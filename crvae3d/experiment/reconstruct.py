@@ -88,7 +88,11 @@ def _refuse_among(data: Path, output: Path) -> None:
     if str(data) in KNOWN or not data.exists():
         return
     base, place = data.resolve(), output.resolve()
-    if place == base.parent if base.is_file() else base == place or base in place.parents:
+    alone = base.is_file() and base.suffix.lower() not in (
+        ".zip",
+        ".npz",
+    )  # which hold nothing of the names that are written
+    if (alone and place == base.parent) or (base.is_dir() and (base == place or base in place.parents)):
         raise InputError(
             f"the reconstructions would lie among what they are made from: name another folder than {output}"
         )

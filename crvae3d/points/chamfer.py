@@ -61,7 +61,8 @@ def nearest(query: Points, points: Points, mask: Mask | None = None) -> Indices:
     if (
         query.dtype == torch.float64
     ):  # the search is in single precision, which far from the origin tells few points apart
-        middle = points[:, :1]
+        there = 0 if mask is None else mask.int().argmax(1)
+        middle = points[torch.arange(len(points), device=points.device), there][:, None]
         query, points = query - middle, points - middle
     query, points = query.float(), points.float()
     if mask is not None:

@@ -9,7 +9,7 @@ from crvae3d.errors import unknown
 from crvae3d.evaluation.estimates import Estimate
 from crvae3d.viewers.explained import explain
 
-PRICES = ("chamfer", "nll_1000", "mean_squared_error")
+PRICES = ("chamfer", "nll_1000", "nld_1000", "mean_squared_error")
 """What accuracy may cost: the first that was measured is drawn beside it against the weight of a sweep."""
 
 Verdict = Literal["better", "worse", "differs", ""]

@@ -59,8 +59,8 @@ def save(figure, path: Path | str) -> Path:
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """Text that matplotlib does not read as mathematics, cut where it would run into its neighbour."""
-    text = str(text)
+    """Text that matplotlib can draw and does not read as mathematics, cut where it would run into its neighbour."""
+    text = str(text).encode("utf-8", "replace").decode()  # names of files need not be text
     return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
 
 

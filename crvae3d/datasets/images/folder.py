@@ -1,5 +1,6 @@
 """A folder or a zip of pictures; its sub-folders are labels and splits, as for shapes (see `crvae3d.datasets.layout`)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from crvae3d.datasets.sources import Source, list_sources
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError
 
-_SHAPES = frozenset((".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".npy"))
+_MESHES = frozenset((".off", ".obj", ".stl", ".ply", ".glb", ".gltf"))
 
 
 def is_picture_folder(place: str | Path) -> bool:
-    """Whether the folder or zip `place` holds pictures and no shape, since shapes have textures or previews beside; or is one.
+    """Whether the folder or zip `place` holds pictures and no mesh, since meshes have their textures beside them; or is one.
+
+    Nor as many arrays `.npy` as pictures: those are clouds with their previews.
 
     Names alone are looked at. Lists of points such as `.txt` and `.pts` tell nothing: pictures come with them too.
 
@@ -24,8 +27,8 @@ def is_picture_folder(place: str | Path) -> bool:
     place = Path(place).expanduser()
     if place.is_file() and place.suffix.lower() != ".zip":
         return place.suffix.lower() in SUFFIXES
-    found = {source.suffix for source in list_sources(place, (*SUFFIXES, *_SHAPES))}
-    return bool(found) and not found & _SHAPES
+    found = Counter(source.suffix for source in list_sources(place, (*SUFFIXES, *_MESHES, ".npy")))
+    return found.total() > 2 * found[".npy"] and not found.keys() & _MESHES
 
 
 def load_pictures(
