@@ -1,6 +1,7 @@
 """The commands as a person uses them: on a small labelled archive, a folder with broken files, and with mistakes."""
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -239,14 +240,13 @@ def test_models_of_any_precision_reconstruct(place):
 
 
 def test_names_that_are_no_text_do_not_stop_anything(place, tmp_path, capsys):
-    pytest.importorskip("pyarrow")
     name = os.fsdecode(b"stuhl_\xff.ply")
     (tmp_path / "in").mkdir()
     trimesh.creation.box((1, 2, 3)).export(tmp_path / "box.ply")
     (tmp_path / "box.ply").rename(tmp_path / "in" / name)
     (tmp_path / "in" / os.fsdecode(b"leer_\xff.off")).write_bytes(b"")
     assert main(f"data check {tmp_path / 'in'} --quiet".split()) == 0
-    for output in ("codes.npz", "codes.parquet"):
+    for output in ("codes.npz", "codes.parquet") if importlib.util.find_spec("pyarrow") else ("codes.npz",):
         assert main(f"embed {place / 'cr'} {tmp_path / 'in'} -o {tmp_path / output} --quiet".split()) == 0
     assert main(f"reconstruct {place / 'cr'} {tmp_path / 'in'} -o {tmp_path / 'out'} --quiet".split()) == 0
     assert len(list((tmp_path / "out").glob("*.ply"))) == 1

@@ -77,7 +77,8 @@ def draw_points(shape: Shape, count: int, generator: np.random.Generator) -> np.
 def frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The centroid (..., 3) of `points` (..., N, 3) and the largest distance (...) from it."""
     center = points.mean(axis=-2)
-    return center, np.linalg.norm(points - center[..., None, :], axis=-1).max(axis=-1)
+    with np.errstate(over="ignore"):  # what is too far apart for numbers has an infinite one
+        return center, np.linalg.norm(points - center[..., None, :], axis=-1).max(axis=-1)
 
 
 def quantise(coordinates: np.ndarray) -> np.ndarray:
