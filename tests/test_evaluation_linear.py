@@ -80,7 +80,7 @@ def test_the_optimum_is_the_same_whatever_basis_is_made(monkeypatch):
 
 def test_far_more_features_than_shapes_cost_no_more_than_the_shapes():
     draw = np.random.default_rng(0)
-    features = draw.normal(size=(60, 20_000)).astype(np.float32)
+    features = draw.normal(size=(60, 2_000)).astype(np.float32)
     features[:30, :100] += 1
     features += 20  # as they come, features are not centred
     classes = np.repeat([0, 1], 30)
