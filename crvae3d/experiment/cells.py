@@ -84,9 +84,8 @@ class Task:
         if (self.folder / SETTINGS).exists() and _but_root(Settings.read(self.folder)) != _but_root(self.settings):
             raise InputError(f"{self.folder} was made with other settings: choose another output folder, or remove it")
         held = control_of(self.folder)
-        unmarked = (
-            held is None and not (self.folder / "metrics.csv").exists()
-        )  # a control that was made before they were marked
+        # A control that was made before they were marked is known by what it lacks.
+        unmarked = held is None and not (self.folder / "metrics.csv").exists()
         if (self.folder / WEIGHTS).exists() and held != self.cell.control and not unmarked:
             told = "a training without labels" if held is None else f"the control {held!r}"
             raise InputError(f"{self.folder} holds {told}: choose another output folder, or remove it")

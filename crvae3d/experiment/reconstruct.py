@@ -88,10 +88,8 @@ def _refuse_among(data: Path, output: Path) -> None:
     if str(data) in KNOWN or not data.exists():
         return
     base, place = data.resolve(), output.resolve()
-    alone = base.is_file() and base.suffix.lower() not in (
-        ".zip",
-        ".npz",
-    )  # which hold nothing of the names that are written
+    # An archive holds nothing of the names that are written beside it.
+    alone = base.is_file() and base.suffix.lower() not in (".zip", ".npz")
     if (alone and place == base.parent) or (base.is_dir() and (base == place or base in place.parents)):
         raise InputError(
             f"the reconstructions would lie among what they are made from: name another folder than {output}"
@@ -137,10 +135,9 @@ def _images(model: VAE, splits: Splits) -> Iterator[Made]:
 
 
 def _write_cloud(path: Path, points: np.ndarray) -> None:
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n"
-    header += "".join(
-        f"property double {axis}\n" for axis in "xyz"
-    )  # a float is off by half a metre in some maps' units
+    """Binary PLY of doubles: in the units of a map a float is off by half a metre."""
+    properties = "".join(f"property double {axis}\n" for axis in "xyz")
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{properties}"
     path.write_bytes(f"{header}end_header\n".encode() + points.astype("<f8").tobytes())
 
 
