@@ -79,9 +79,8 @@ class Consistent:
         view = {name: _mean([terms.named[name] for terms, _ in pairs]) for name in original.named}
         divergence = _mean([divergence for _, divergence in pairs])
         per_shape = original.per_shape + _mean([terms.per_shape for terms, _ in pairs])
-        if (
-            final(self.weight) != 0
-        ):  # also while a warm-up is still at nought: the divergence may be all that is trained
+        # Also while a warm-up is still at nought: the divergence may be all that is trained.
+        if final(self.weight) != 0:
             per_shape = per_shape + value_at(self.weight, progress) * divergence
         named = {**original.named, **{f"view_{name}": term for name, term in view.items()}, "consistency": divergence}
         return Terms(per_shape, named, original.posterior)

@@ -35,7 +35,7 @@ class Source:
         return _open_zip(self.path, _state(self.path)).read(self.member) if self.member else self.path.read_bytes()
 
     def stamp(self) -> str:
-        """Changes when the file does, or those that a glTF refers to, without reading it."""
+        """Changes when the file does, or those that a glTF refers to; no other is read for it."""
         return "|".join((self.name, self.member, *(_state(path) for path in (self.path, *self._beside()))))
 
     def _beside(self) -> list[Path]:

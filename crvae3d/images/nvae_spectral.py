@@ -64,7 +64,7 @@ class Conv(nn.Conv2d):
 def spectral_penalty(module: nn.Module) -> Tensor:
     """The sum of the spectral norms of all `Conv` in a module, and of the largest scale of each batch norm: ().
 
-    The masked kernels of flows are left out: they bound no map between scales.
+    The masked kernels of flows are not counted.
     """
     parts = [inner.spectral_norm() for inner in module.modules() if isinstance(inner, Conv)]
     norms = [inner for inner in module.modules() if isinstance(inner, nn.BatchNorm2d) and inner.affine]

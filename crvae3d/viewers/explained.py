@@ -57,6 +57,13 @@ def _accuracy(title: str, text: str) -> Explanation:
     return Explanation(title, "%", text, better="higher", factor=100, digits=1)
 
 
+_LOSSES = {
+    "nll": ("Negative log-likelihood", "−log p(x) of test images."),
+    "nld": (
+        "Negative log density",
+        "−log p(x) of test images, where p is a density: not to be set beside that of masses.",
+    ),
+}
 FIGURES: dict[str, Explanation] = {
     "svm_accuracy": _accuracy(
         "Linear SVM, codes",
@@ -198,24 +205,14 @@ FIGURES: dict[str, Explanation] = {
         for count in (10, 100, 1000)
     },
     **{
-        f"nll_{count}": Explanation(
-            f"Negative log-likelihood, {count:,} samples",
+        f"{kind}_{count}": Explanation(
+            f"{title}, {count:,} samples",
             "nats an image",
-            f"−log p(x) of test images by importance sampling with {count:,} samples of the posterior: an upper bound on average.",
+            f"{meaning} By importance sampling with {count:,} samples of the posterior: an upper bound on average.",
             better="lower",
             digits=2,
         )
-        for count in (10, 100, 1000)
-    },
-    **{
-        f"nld_{count}": Explanation(
-            f"Negative log density, {count:,} samples",
-            "nats an image",
-            f"Likewise with {count:,} samples, of a likelihood that is a density: not to be set beside the negative log-likelihood "
-            "of one that gives masses to levels.",
-            better="lower",
-            digits=2,
-        )
+        for kind, (title, meaning) in _LOSSES.items()
         for count in (10, 100, 1000)
     },
     **{
@@ -225,7 +222,7 @@ FIGURES: dict[str, Explanation] = {
             "Of the mean over those test images whose log-likelihood was sampled.",
             digits=2,
         )
-        for kind, title in (("nll", "Negative log-likelihood"), ("nld", "Negative log density"))
+        for kind, (title, _) in _LOSSES.items()
     },
     "n_sampled": Explanation(
         "Images whose log-likelihood was sampled",
