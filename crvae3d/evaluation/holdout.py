@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from crvae3d.errors import InputError
 
@@ -21,6 +23,15 @@ def held_out(labels: np.ndarray, seed: int = 0, share: float = 0.1) -> np.ndarra
         group = draw.permutation(np.flatnonzero(labels == label))
         held[group[: max(round(share * len(group)), int(len(group) > 1))]] = True
     return held
+
+
+WORTH_A_GPU = 2**20
+"""Of smaller matrices the products are over before a GPU has begun."""
+
+
+def on_fastest(matrix: np.ndarray) -> Tensor:
+    """A matrix as a tensor; on the GPU where there is one and the matrix is large."""
+    return torch.from_numpy(matrix).to("cuda" if torch.cuda.is_available() and matrix.size > WORTH_A_GPU else "cpu")
 
 
 @dataclass(frozen=True, eq=False)

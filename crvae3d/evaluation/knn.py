@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from crvae3d.evaluation.holdout import check, held_out, standardised
+from crvae3d.evaluation.holdout import check, held_out, on_fastest, standardised
 
 AT_ONCE = 1024  # queries whose similarities to all of train are held in memory
 
@@ -67,11 +68,10 @@ def _accuracies(
     """The share of test shapes named correctly, for each number of neighbours."""
     train, test = (directions(part) for part in standardised(train, test))
     names, classes = np.unique(labels, return_inverse=True)
-    correct = np.zeros(len(neighbours))
+    correct, known, count = np.zeros(len(neighbours)), on_fastest(train), min(max(neighbours), len(train))
     for start in range(0, len(test), AT_ONCE):
-        similarity = test[start : start + AT_ONCE] @ train.T
-        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : max(neighbours)]
-        similarity = np.take_along_axis(similarity, nearest, axis=1)
+        asked = torch.from_numpy(test[start : start + AT_ONCE]).to(known)
+        similarity, nearest = (part.cpu().numpy() for part in (asked @ known.T).topk(count))
         for place, k in enumerate(neighbours):
             named = names[_vote(classes[nearest[:, :k]], similarity[:, :k], len(names))]
             correct[place] += np.sum(named == test_labels[start : start + AT_ONCE])

@@ -15,6 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from crvae3d.evaluation.holdout import on_fastest
 
 LIMITS = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-7, "gtol": 0}
 """Of L-BFGS: it has converged where a step lowers the objective by less than one part in ten million."""
@@ -51,40 +55,38 @@ def solutions(features: np.ndarray, classes: np.ndarray, costs: Iterable[float])
         classes: (S,) integers 0..K-1.
         costs: values of C.
     """
-    x = np.hstack([features, np.ones((len(features), 1))]).astype(np.float32)
+    x = on_fastest(np.hstack([features, np.ones((len(features), 1))]).astype(np.float32))
     moments, basis = _moments(x)
-    x = x if basis is None else x @ basis.astype(np.float32)
-    signs = np.where(classes[:, None] == np.arange(classes.max() + 1), 1, -1).astype(np.float32)
-    weights = np.zeros((x.shape[1], signs.shape[1]))
+    x = x if basis is None else x @ torch.from_numpy(basis).to(x)
+    signs = torch.from_numpy(np.where(classes == np.arange(classes.max() + 1)[:, None], 1, -1)).to(x)
+    weights = np.zeros((len(signs), x.shape[1]))
     for cost in costs:
         weights, objective = _minimum(x, signs, cost, weights, np.maximum(moments, 0))
-        yield OneVersusRest(weights if basis is None else basis @ weights, objective, cost)
+        yield OneVersusRest(weights.T if basis is None else basis @ weights.T, objective, cost)
 
 
-def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _moments(x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
     """Second moments (M,) along orthonormal axes (F, M) that make them diagonal, or of the features themselves and None."""
     shapes, features = x.shape
     if min(shapes, features) > WIDEST:
-        return np.square(x).sum(0, dtype=np.float64), None
+        return x.square().sum(0, dtype=torch.float64).cpu().numpy(), None
     if features <= shapes:
-        return np.linalg.eigh((x.T @ x).astype(np.float64))
-    x = x.astype(np.float64)  # rounded, the small ones of correlated shapes would have no axes
+        return np.linalg.eigh((x.T @ x).double().cpu().numpy())
+    x = x.double().cpu().numpy()  # rounded, the small ones of correlated shapes would have no axes
     moments, axes = np.linalg.eigh(x @ x.T)
     kept = moments > 1e-10 * moments[-1]
     return moments[kept], x.T @ (axes[:, kept] / np.sqrt(moments[kept]))
 
 
-def _minimum(
-    x: np.ndarray, signs: np.ndarray, cost: float, start: np.ndarray, moments: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """The best weights (F, K) for features (S, F) whose second moments are diagonal, and their objective."""
+def _minimum(x: Tensor, signs: Tensor, cost: float, start: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, float]:
+    """The best weights (K, F) for features (S, F) whose second moments are diagonal, and their objective."""
     from scipy.optimize import minimize
 
-    active = (signs * (x @ start.astype(np.float32)) < 1).mean()
-    scale = 1 / np.sqrt(1 + 2 * cost * active * moments)[:, None]
+    active = (signs * (torch.from_numpy(start).to(x) @ x.T) < 1).float().mean().item()
+    scale = 1 / np.sqrt(1 + 2 * cost * active * moments)
     flat = (start / scale).ravel()
-    for precision in (np.float32, np.float64):  # the second only where rounding has stopped the first
-        objective = _objective((x * scale.T).astype(precision), signs.astype(precision), cost, scale)
+    for precision in (torch.float32, torch.float64):  # the second only where rounding has stopped the first
+        objective = _objective((x * torch.from_numpy(scale).to(x)).to(precision), signs.to(precision), cost, scale)
         found = minimize(objective, flat, jac=True, method="L-BFGS-B", options=LIMITS)
         flat = found.x
         if found.success:
@@ -97,16 +99,15 @@ def _minimum(
 
 
 def _objective(
-    x: np.ndarray, signs: np.ndarray, cost: float, scale: np.ndarray
+    x: Tensor, signs: Tensor, cost: float, scale: np.ndarray
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """Value and gradient in scaled weights: x (S, F) carries the scale (F, 1) already."""
-    shape = x.shape[1], signs.shape[1]
+    """Value and gradient in scaled weights: x (S, F) carries the scale (F,) already; signs (K, S)."""
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(shape)
-        slack = np.maximum(1 - signs * (x @ weights.astype(x.dtype)), 0)
-        value = ((scale * weights) ** 2).sum() / 2 + cost * (slack * slack).sum(dtype=np.float64)
-        gradient = scale**2 * weights - 2 * cost * (x.T @ (signs * slack))
+        weights = flat.reshape(len(signs), -1)
+        slack = (1 - signs * (torch.from_numpy(weights).to(x) @ x.T)).clamp(min=0)
+        value = ((scale * weights) ** 2).sum() / 2 + cost * slack.square().sum(dtype=torch.float64).item()
+        gradient = scale**2 * weights - 2 * cost * ((signs * slack) @ x).double().cpu().numpy()
         return value, gradient.ravel()
 
     return evaluate

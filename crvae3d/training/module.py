@@ -42,7 +42,6 @@ class Fitted(lightning.LightningModule):
 
     def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
         seed, generator = self._seeded(False, self.global_step)
-        self.before = [buffer.clone() for buffer in self.model.buffers()]
         x, progress = self.thin(batch, generator=generator), self.global_step / self.steps
         objective, found = self.objective, None
         if self.records:  # points and views are made before what is played, by whatever code makes them
@@ -50,6 +49,7 @@ class Fitted(lightning.LightningModule):
             objective = _given(objective, views)
             found = self._played(x, views, progress, seed)
         self.played = found is not None
+        self.before = self.recording.before if self.played else [buffer.clone() for buffer in self.model.buffers()]
         loss, means = found or self._loss(objective, x, progress, generator)
         self.means["train"].add(means, len(batch))
         return loss

@@ -27,10 +27,13 @@ class Recorded:
         model: whose weights get the gradients. Its buffers are left as they were before the recording.
         inputs: tensors on one GPU, and tuples and lists of them.
         record: `record(run)` runs it without keeping what comes of it, and returns what repeats it on the same memory.
+
+    Attributes:
+        before: the model's buffers as they were before the last call.
     """
 
     def __init__(self, run: Run, model: nn.Module, inputs: tuple, record: Callable[..., Callable[[], object]]) -> None:
-        self.run, self.inputs = run, _mapped(torch.clone, inputs)
+        self.run, self.model, self.inputs = run, model, _mapped(torch.clone, inputs)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         try:
@@ -58,6 +61,7 @@ class Recorded:
     def once(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the step as it is, into fresh gradients, with weights in half precision that it makes itself."""
         torch.clear_autocast_cache()
+        self.before = [buffer.clone() for buffer in self.model.buffers()]
         for weight in self.weights:
             weight.grad = None
         return self.run(*self.inputs)
