@@ -4,13 +4,15 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from crvae3d.errors import InputError
 from crvae3d.evaluation import squared_hinge
 from crvae3d.evaluation.holdout import held_out, standardised
-from crvae3d.evaluation.linear import COSTS, linear_probe
+from crvae3d.evaluation.knn import knn_probe
+from crvae3d.evaluation.linear import COSTS, fit_linear, linear_probe
 from crvae3d.evaluation.squared_hinge import solutions
 
 
@@ -89,6 +91,16 @@ def test_far_more_features_than_shapes_cost_no_more_than_the_shapes():
     theirs = np.hstack([svc.coef_, svc.intercept_[None]])  # of two classes it has one
     least = objective(np.vstack([-theirs, theirs]).T, features, classes, 1e-3)
     assert objective(found.weights, features, classes, 1e-3) == pytest.approx(least, rel=1e-3)
+
+
+def test_classifiers_are_as_exact_where_models_are_judged_in_half_precision():
+    features, classes = clustered(300, 1.0)
+    test, truth = clustered(200, 1.0, seed=1)
+    exact = fit_linear(features, classes), knn_probe(features, classes, test, truth)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = fit_linear(features, classes), knn_probe(features, classes, test, truth)
+    np.testing.assert_array_equal(rounded[0].separator.weights, exact[0].separator.weights)
+    assert rounded[1] == exact[1]
 
 
 def test_stopping_early_is_said(monkeypatch):

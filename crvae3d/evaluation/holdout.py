@@ -34,6 +34,11 @@ def on_fastest(matrix: np.ndarray) -> Tensor:
     return torch.from_numpy(matrix).to("cuda" if torch.cuda.is_available() and matrix.size > WORTH_A_GPU else "cpu")
 
 
+def unrounded(x: Tensor) -> torch.autocast:
+    """While it is entered, products on the device of `x` are not rounded, whatever precision models are judged in."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 @dataclass(frozen=True, eq=False)
 class Scaling:
     """A shift and a scale for each feature.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from crvae3d.evaluation.holdout import check, held_out, on_fastest, standardised
+from crvae3d.evaluation.holdout import check, held_out, on_fastest, standardised, unrounded
 
 AT_ONCE = 1024  # queries whose similarities to all of train are held in memory
 
@@ -71,7 +71,8 @@ def _accuracies(
     correct, known, count = np.zeros(len(neighbours)), on_fastest(train), min(max(neighbours), len(train))
     for start in range(0, len(test), AT_ONCE):
         asked = torch.from_numpy(test[start : start + AT_ONCE]).to(known)
-        similarity, nearest = (part.cpu().numpy() for part in (asked @ known.T).topk(count))
+        with unrounded(known):
+            similarity, nearest = (part.cpu().numpy() for part in (asked @ known.T).topk(count))
         for place, k in enumerate(neighbours):
             named = names[_vote(classes[nearest[:, :k]], similarity[:, :k], len(names))]
             correct[place] += np.sum(named == test_labels[start : start + AT_ONCE])

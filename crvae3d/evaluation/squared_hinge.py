@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crvae3d.evaluation.holdout import on_fastest
+from crvae3d.evaluation.holdout import on_fastest, unrounded
 
 LIMITS = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-7, "gtol": 0}
 """Of L-BFGS: it has converged where a step lowers the objective by less than one part in ten million."""
@@ -56,12 +56,14 @@ def solutions(features: np.ndarray, classes: np.ndarray, costs: Iterable[float])
         costs: values of C.
     """
     x = on_fastest(np.hstack([features, np.ones((len(features), 1))]).astype(np.float32))
-    moments, basis = _moments(x)
-    x = x if basis is None else x @ torch.from_numpy(basis).to(x)
+    with unrounded(x):
+        moments, basis = _moments(x)
+        x = x if basis is None else x @ torch.from_numpy(basis).to(x)
     signs = torch.from_numpy(np.where(classes == np.arange(classes.max() + 1)[:, None], 1, -1)).to(x)
     weights = np.zeros((len(signs), x.shape[1]))
     for cost in costs:
-        weights, objective = _minimum(x, signs, cost, weights, np.maximum(moments, 0))
+        with unrounded(x):
+            weights, objective = _minimum(x, signs, cost, weights, np.maximum(moments, 0))
         yield OneVersusRest(weights.T if basis is None else basis @ weights.T, objective, cost)
 
 
