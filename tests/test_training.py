@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.utils.deterministic as deterministic
 
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.objectives import ELBO
@@ -259,8 +260,15 @@ def test_what_follows_a_training_is_as_free_as_what_came_before(tmp_path, monkey
         return trainer
 
     monkeypatch.setattr(fit_module, "_trainer", on_a_gpu)
-    train(tmp_path, epochs=1)
+    filled = []
+
+    def objective(model, x, progress, generator):
+        filled.append(deterministic.fill_uninitialized_memory)
+        return ELBO(0.1)(model, x)
+
+    train(tmp_path, epochs=1, objective=objective)
     assert not torch.are_deterministic_algorithms_enabled()
+    assert not any(filled) and deterministic.fill_uninitialized_memory
 
 
 def test_steps_are_recorded_on_a_gpu_unless_it_is_turned_off(monkeypatch):

@@ -7,6 +7,8 @@ Vahdat and Kautz, NVAE, 2020, section 3.2; the largest singular value by power i
 Norm Regularization, 2017, and Miyato and others, Spectral Normalization, 2018. The weight of the penalty is the caller's.
 """
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -31,7 +33,7 @@ class Conv(nn.Conv2d):
         super().__init__(before, after, size, stride, size // 2, groups=before if depthwise else 1, bias=bias)
         if not depthwise:
             self.register_buffer("right", normalize(torch.randn(self.weight[0].numel()), dim=0))
-            self._iterate(ITERATIONS_AT_START)
+            _iterate([self], _matrices([self]), ITERATIONS_AT_START)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Conv2d`. A kernel of one pixel with a stride is given the pixels that it sees: channels last, the
@@ -47,26 +49,51 @@ class Conv(nn.Conv2d):
         Each call refines it by one power iteration, which is enough while the weights change slowly. The matrix of
         depthwise kernels has one block a channel, so that its value is known at once.
         """
-        if self.groups > 1:
-            return self.weight.flatten(1).norm(dim=1).max()
-        left = self._iterate(1)
-        return left @ self.weight.flatten(1) @ self.right.clone()
-
-    @torch.no_grad()
-    def _iterate(self, times: int) -> Tensor:
-        matrix = self.weight.flatten(1)
-        for _ in range(times):
-            left = normalize(matrix @ self.right, dim=0)
-            self.right.copy_(normalize(matrix.mT @ left, dim=0))
-        return left
+        return _norms([self])[0]
 
 
 def spectral_penalty(module: nn.Module) -> Tensor:
     """The sum of the spectral norms of all `Conv` in a module, and of the largest scale of each batch norm: ().
 
-    The masked kernels of flows are not counted.
+    Layers of one shape are taken together: one by one they would be half of what a GPU is asked for in a step. The masked
+    kernels of flows are not counted.
     """
-    parts = [inner.spectral_norm() for inner in module.modules() if isinstance(inner, Conv)]
-    norms = [inner for inner in module.modules() if isinstance(inner, nn.BatchNorm2d) and inner.affine]
-    parts += [norm.weight.abs().max() for norm in norms]
-    return torch.stack(parts).sum()
+    layers = list(module.modules())
+    parts = [_norms(alike) for alike in _alike(layer for layer in layers if isinstance(layer, Conv))]
+    norms = _alike(layer for layer in layers if isinstance(layer, nn.BatchNorm2d) and layer.affine)
+    parts += [torch.stack([norm.weight for norm in alike]).abs().amax(1) for alike in norms]
+    return torch.cat(parts).sum()
+
+
+def _alike(layers: Iterable[nn.Module]) -> list[list[nn.Module]]:
+    """The layers whose weights have one shape, and one number of groups, together."""
+    found: dict[tuple, list[nn.Module]] = {}
+    for layer in layers:
+        found.setdefault((layer.weight.shape, getattr(layer, "groups", 1)), []).append(layer)
+    return list(found.values())
+
+
+def _matrices(alike: Sequence[Conv]) -> Tensor:
+    """The kernels of N convolutions as matrices, (N, after, before size^2)."""
+    return torch.stack([convolution.weight for convolution in alike]).flatten(2)
+
+
+def _norms(alike: Sequence[Conv]) -> Tensor:
+    """The spectral norms of N convolutions of one shape, (N,)."""
+    matrices = _matrices(alike)
+    if alike[0].groups > 1:
+        return matrices.norm(dim=2).amax(1)
+    left, right = _iterate(alike, matrices, 1)
+    return (left.mT @ matrices @ right).flatten()
+
+
+@torch.no_grad()
+def _iterate(alike: Sequence[Conv], matrices: Tensor, times: int) -> tuple[Tensor, Tensor]:
+    """Power iterations of N matrices, kept in the layers: left and right vectors, (N, after, 1) and (N, before size^2, 1)."""
+    right = torch.stack([convolution.right for convolution in alike])[..., None]
+    for _ in range(times):
+        left = normalize(matrices @ right, dim=1)
+        right = normalize(matrices.mT @ left, dim=1)
+    for convolution, own in zip(alike, right, strict=True):
+        convolution.right.copy_(own[:, 0])
+    return left, right

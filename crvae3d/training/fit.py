@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lightning
 import torch
+import torch.utils.deterministic as deterministic
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -82,12 +83,13 @@ def fit(
     checkpoint = folder / CHECKPOINT
     if resume:
         _check(checkpoint)
-    mode = torch.get_deterministic_debug_mode()
+    mode, filled = torch.get_deterministic_debug_mode(), deterministic.fill_uninitialized_memory
     trainer = _trainer(training, folder, save, title, progress)
     fitted = Fitted(model, objective, thin, training)
     with warnings.catch_warnings(), torch.random.fork_rng(), kept_memory():
         warnings.filterwarnings("ignore", module="lightning|torch.utils.data|torch.optim")
         batches = Batches(train, validation, training)
+        deterministic.fill_uninitialized_memory = False  # else determinism costs one kernel more for every new tensor
         try:
             trainer.fit(fitted, datamodule=batches, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
@@ -95,6 +97,7 @@ def fit(
         finally:
             fitted.recording = None  # and its memory
             torch.set_deterministic_debug_mode(mode)  # Lightning sets it for the whole process
+            deterministic.fill_uninitialized_memory = filled
     return fitted
 
 
