@@ -189,7 +189,7 @@ def test_embed_names_what_it_could_not_read(place, tmp_path):
     assert main(f"embed {place / 'cr'} {place / 'meshes'} -o {output} --quiet".split()) == 0
     found = np.load(output)
     assert found["codes"].shape == (5, 64) and sorted(found["ids"])[0].startswith("box_0")
-    failures = {row["file"]: row["reason"] for row in csv.DictReader((tmp_path / "failures.csv").open())}
+    failures = {row["file"]: row["reason"] for row in csv.DictReader((tmp_path / "codes.failures.csv").open())}
     assert {name.split("/")[-1] for name in failures} == {"empty.off", "cut.off"} and all(failures.values())
     assert main(f"embed {place / 'cr'} {place / 'meshes'} -o {tmp_path / 'codes.parquet'} --quiet".split()) == 0
     pyarrow = pytest.importorskip("pyarrow.parquet")

@@ -27,7 +27,7 @@ def embed(
     Args:
         run: a run folder, or a model.
         data: what to embed, as for `crvae3d.load`.
-        output: a `.npz` or `.parquet` file to write; `failures.csv` beside it names what could not be read.
+        output: a `.npz` or `.parquet` file to write; of `codes.npz`, `codes.failures.csv` names what could not be read.
         progress: whether to show it.
         loading: further arguments of `crvae3d.load`.
 
@@ -49,7 +49,7 @@ def embed(
         table["split"] = np.concatenate([np.full(len(part), name) for name, part in splits.parts.items()])
     if output is not None:
         _write(Path(output), table)
-        failures = Path(output).parent / "failures.csv"
+        failures = Path(output).with_suffix(".failures.csv")
         write_failures(failures, splits.failures)
         if splits.failures:
             say(f"{len(splits.failures)} left out, with the reasons in {failures}")
