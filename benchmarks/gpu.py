@@ -11,6 +11,7 @@ import csv
 import json
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main() -> None:
         "epochs": lambda: epochs(asked.data),
         "rates": rates,
         "steps": steps,
+        "nvae": hierarchy,
         "memory": memory,
         "chamfer": distances,
     }
@@ -111,6 +113,38 @@ def _recorded(preset: str, name: str, batch: int) -> Callable[[], None]:
         optimizer.step()
 
     return run
+
+
+def hierarchy(batch: int = 100) -> dict[str, object]:
+    """Milliseconds of loss and gradient of the NVAE in nvae.toml, recorded and step by step, and what takes most of it."""
+    from measure.timing import in_turn
+    from torch.profiler import ProfilerActivity, profile
+
+    from crvae3d.core.objectives import ELBO
+    from crvae3d.images.nvae import build_nvae
+    from crvae3d.training.recorded import Recorded, on_cuda
+
+    shared = tomllib.loads((Path(__file__).parent / "nvae.toml").read_text())["shared"]
+    sizes = {name: shared[name] for name in ("ladder", "base_channels", "latents", "expansion")}
+    model, x = build_nvae(1, 28, 28, **sizes).cuda(), torch.rand(batch, 1, 28, 28, device="cuda").round()
+
+    def run(x: torch.Tensor) -> tuple[torch.Tensor, dict]:
+        with torch.autocast("cuda", torch.bfloat16):
+            found = ELBO()(model, x).loss + 1e-2 * model.penalty()
+        found.backward()
+        return found.detach(), {}
+
+    recording = Recorded(run, model, (x,), on_cuda)
+    seconds = in_turn({"eager": lambda: run(x), "recorded": lambda: recording((x,))}, 1)
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        run(x)
+        torch.cuda.synchronize()
+    kernels = sorted(profiled.key_averages(), key=lambda one: one.self_device_time_total, reverse=True)
+    return {
+        **{f"{name}_ms": 1e3 * value for name, value in seconds.items()},
+        "kernels": sum(one.count for one in kernels),
+        "longest_us": {one.key[:80]: one.self_device_time_total for one in kernels[:8]},
+    }
 
 
 def memory() -> dict[str, float]:

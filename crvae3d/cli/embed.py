@@ -7,8 +7,8 @@ examples:
   crvae3d embed runs/nvae my_pictures -o codes.npz    pictures, by a model of images
 
 The file holds codes, deviations and ids, labels where there are any, and of a dataset with several parts the split of each;
-codes.failures.csv beside codes.npz names what was not read. A model of black and white images draws each grey one once, by a generator
-that its id seeds.
+codes.failures.csv names what was not read. A model of black and white images draws each grey one once, by a generator that
+its id seeds.
 """
 
 import argparse
