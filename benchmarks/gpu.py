@@ -124,8 +124,8 @@ def hierarchy(batch: int = 100) -> dict[str, object]:
     from crvae3d.images.nvae import build_nvae
     from crvae3d.training.recorded import Recorded, on_cuda
 
-    shared = tomllib.loads((Path(__file__).parent / "nvae.toml").read_text())["shared"]
-    sizes = {name: shared[name] for name in ("ladder", "base_channels", "latents", "expansion")}
+    cell = tomllib.loads((Path(__file__).parent / "nvae.toml").read_text())["cells"]["NVAE"]
+    sizes = {name: cell[name] for name in ("ladder", "base_channels", "latents", "expansion")}
     model, x = build_nvae(1, 28, 28, **sizes).cuda(), torch.rand(batch, 1, 28, 28, device="cuda").round()
 
     def run(x: torch.Tensor) -> tuple[torch.Tensor, dict]:
