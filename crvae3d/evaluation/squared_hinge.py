@@ -59,12 +59,12 @@ def solutions(features: np.ndarray, classes: np.ndarray, costs: Iterable[float])
     with unrounded(x):
         moments, basis = _moments(x)
         x = x if basis is None else x @ torch.from_numpy(basis).to(x)
-    signs = torch.from_numpy(np.where(classes == np.arange(classes.max() + 1)[:, None], 1, -1)).to(x)
-    weights = np.zeros((len(signs), x.shape[1]))
+    signs = np.where(classes[:, None] == np.arange(classes.max() + 1), 1, -1).astype(np.float32)
+    weights = np.zeros((x.shape[1], signs.shape[1]))
     for cost in costs:
         with unrounded(x):
             weights, objective = _minimum(x, signs, cost, weights, np.maximum(moments, 0))
-        yield OneVersusRest(weights.T if basis is None else basis @ weights.T, objective, cost)
+        yield OneVersusRest(weights if basis is None else basis @ weights, objective, cost)
 
 
 def _moments(x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
@@ -80,15 +80,18 @@ def _moments(x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
     return moments[kept], x.T @ (axes[:, kept] / np.sqrt(moments[kept]))
 
 
-def _minimum(x: Tensor, signs: Tensor, cost: float, start: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, float]:
-    """The best weights (K, F) for features (S, F) whose second moments are diagonal, and their objective."""
+def _minimum(
+    x: Tensor, signs: np.ndarray, cost: float, start: np.ndarray, moments: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The best weights (F, K) for features (S, F) whose second moments are diagonal, and their objective."""
     from scipy.optimize import minimize
 
-    active = (signs * (torch.from_numpy(start).to(x) @ x.T) < 1).float().mean().item()
-    scale = 1 / np.sqrt(1 + 2 * cost * active * moments)
+    active = (signs * _product(x, start) < 1).mean()
+    scale = 1 / np.sqrt(1 + 2 * cost * active * moments)[:, None]
     flat = (start / scale).ravel()
+    scaled = x * torch.from_numpy(scale.T).to(x)
     for precision in (torch.float32, torch.float64):  # the second only where rounding has stopped the first
-        objective = _objective((x * torch.from_numpy(scale).to(x)).to(precision), signs.to(precision), cost, scale)
+        objective = _objective(scaled.to(precision), signs, cost, scale)
         found = minimize(objective, flat, jac=True, method="L-BFGS-B", options=LIMITS)
         flat = found.x
         if found.success:
@@ -101,15 +104,23 @@ def _minimum(x: Tensor, signs: Tensor, cost: float, start: np.ndarray, moments: 
 
 
 def _objective(
-    x: Tensor, signs: Tensor, cost: float, scale: np.ndarray
+    x: Tensor, signs: np.ndarray, cost: float, scale: np.ndarray
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """Value and gradient in scaled weights: x (S, F) carries the scale (F,) already; signs (K, S)."""
+    """Value and gradient in scaled weights: x (S, F) carries the scale (F, 1) already."""
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(len(signs), -1)
-        slack = (1 - signs * (torch.from_numpy(weights).to(x) @ x.T)).clamp(min=0)
-        value = ((scale * weights) ** 2).sum() / 2 + cost * slack.square().sum(dtype=torch.float64).item()
-        gradient = scale**2 * weights - 2 * cost * ((signs * slack) @ x).double().cpu().numpy()
+        weights = flat.reshape(x.shape[1], signs.shape[1])
+        slack = np.maximum(1 - signs * _product(x, weights), 0)
+        value = ((scale * weights) ** 2).sum() / 2 + cost * (slack * slack).sum(dtype=np.float64)
+        gradient = scale**2 * weights - 2 * cost * _product(x.T, signs * slack)
         return value, gradient.ravel()
 
     return evaluate
+
+
+def _product(x: Tensor, y: np.ndarray) -> np.ndarray:
+    """x @ y in the precision of x, where x lies; on a CPU by NumPy, which is faster where y has few columns."""
+    if x.is_cuda:
+        return (x @ torch.from_numpy(y).to(x)).cpu().numpy()
+    x = x.numpy()
+    return x @ y.astype(x.dtype, copy=False)
