@@ -26,7 +26,7 @@ def held_out(labels: np.ndarray, seed: int = 0, share: float = 0.1) -> np.ndarra
 
 
 WORTH_A_GPU = 2**20
-"""Of smaller matrices the products are over before a GPU has begun."""
+"""Matrices of no more numbers stay on the CPU; not tuned."""
 
 
 def on_fastest(matrix: np.ndarray) -> Tensor:
