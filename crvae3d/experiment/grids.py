@@ -173,11 +173,17 @@ HIERARCHY = Grid(
     shared={**PAPER, "transform": "affine", "epochs": 20},
     cells=(
         *_three("NVAE", "hierarchy", model="nvae"),
+        *_against(
+            "NVAE+Aug",
+            "weight of the regulariser, on the hierarchy",
+            **{f"lambda {weight:g}": {"model": "nvae", "consistency": weight} for weight in (0.01, 0.1)},
+        ),
         *_three("VAE", "flat", model="mlp"),
         Cell("pixels", "controls", control="pixels"),
     ),
     reference="NVAE+Aug",
     chosen=("CR-NVAE",),
+    sweep=("NVAE+Aug", "lambda 0.01", "lambda 0.1", "CR-NVAE"),
     judging=Judging(likelihood_shapes=200),
 )
 
