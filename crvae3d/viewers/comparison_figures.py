@@ -31,7 +31,7 @@ def tradeoff_figure(comparison: Comparison, path: Path | str) -> Path:
         axes, meaning = figure.add_subplot(1, len(comparison.tradeoff), place + 1), explain(name)
         estimates = [comparison.row(row).figures.get(name) for row in sweep.rows]
         _draw_sweep(axes, sweep, _scaled(estimates, meaning.factor), MODEL_COLOURS[place])
-        titled(axes, meaning.title, "weight", meaning.unit)
+        titled(axes, meaning.title, "weight", meaning.unit, 3 * LONGEST // 2)
     figure.suptitle(plain(sweep.title, 3 * LONGEST), fontsize=10, color=INK)
     return save(figure, path)
 

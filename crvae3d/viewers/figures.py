@@ -87,9 +87,9 @@ def _draw_cloud(axes, cloud: np.ndarray, colour: str) -> None:
     axes.set_axis_off()
 
 
-def titled(axes, title: str, x: str, y: str) -> None:
+def titled(axes, title: str, x: str, y: str, longest: int = LONGEST) -> None:
     """Give axes their words and the quiet look of all plots here."""
-    axes.set_title(plain(title), fontsize=10, color=INK, loc="left")
+    axes.set_title(plain(title, longest), fontsize=10, color=INK, loc="left")
     axes.set_xlabel(x, fontsize=8, color=QUIET)
     axes.set_ylabel(y, fontsize=8, color=QUIET)
     axes.tick_params(labelsize=7, colors=QUIET)
