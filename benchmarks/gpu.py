@@ -1,6 +1,7 @@
 """Speed on a GPU: training steps, the chamfer distance, memory, and the epoch time of ModelNet40 by `train` itself.
 
     python benchmarks/gpu.py --data PATH      PATH holds modelnet40_train.npz; prints, and writes results/gpu.json; two minutes
+    python benchmarks/gpu.py --parts nvae     that part anew, the others as they are
 
 Steps and distances are medians of things that are run in turn, in one process. `share` is that of the card's own measured
 matrix product: of the bf16 one for bf16 steps, of the single-precision one for the others.
@@ -25,7 +26,10 @@ CLOUDS = ((32, 1024), (32, 2048), (4, 16384))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with modelnet40_train.npz")
+    parser.add_argument("--data", type=Path, help="folder with modelnet40_train.npz, for the part `epochs`")
+    parser.add_argument(
+        "--parts", nargs="+", metavar="PART", help="epochs, rates, steps, nvae, memory, chamfer; all of them"
+    )
     parser.add_argument("--out", type=Path, default=RESULT, help="where the figures go")
     asked = parser.parse_args()
     if not torch.cuda.is_available():
@@ -41,9 +45,15 @@ def main() -> None:
         "memory": memory,
         "chamfer": distances,
     }
-    figures: dict[str, object] = {"what": "speed on a GPU", "made_by": provenance()}
-    for name, part in parts.items():
-        figures[name] = part()
+    wanted = asked.parts or list(parts)
+    if unknown := set(wanted) - set(parts):
+        parser.error(f"no part is called {', '.join(unknown)}: there are {', '.join(parts)}")
+    if "epochs" in wanted and asked.data is None:
+        parser.error("the part epochs trains on ModelNet40: give --data, or other --parts")
+    figures: dict[str, object] = json.loads(asked.out.read_text()) if asked.parts and asked.out.exists() else {}
+    figures |= {"what": "speed on a GPU"} | ({} if asked.parts else {"made_by": provenance()})
+    for name in wanted:
+        figures[name] = parts[name]() | ({"made_by": provenance()} if asked.parts else {})
         print(name, json.dumps(figures[name], indent=1), flush=True)
         asked.out.write_text(json.dumps(figures, indent=2) + "\n")  # part by part: a lent machine may be gone
 
