@@ -1,7 +1,7 @@
 """Image VAEs beside pythae's, and the README's pictures of them.
 
     python benchmarks/images.py peers --data PATH         needs `pip install pythae==0.1.2`; the committed short form took 4 minutes
-    python benchmarks/images.py refit RUN [RUN ...]       the encoder anew, without regulariser, to the decoder as it is; five minutes a run
+    python benchmarks/images.py refit RUN [RUN ...]       the encoder anew for a frozen decoder; five minutes a run
     python benchmarks/images.py pictures RUN [RUN ...]    reconstructions and samples of image runs, a minute
 
 `peers` writes results/image_peers.json: VAE, beta-VAE and IWAE on the same binarised MNIST images, with the same networks,
