@@ -5,8 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -224,6 +226,18 @@ def test_a_process_that_dies_is_told(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "_collect", die)
     with pytest.raises(InputError, match="take fewer --jobs"):
         compare.compare(archive, small(), tmp_path, seeds=1, jobs=2, progress=False)
+
+
+def test_a_stop_that_reaches_one_process_alone_ends_them_all(archive, tmp_path, monkeypatch):
+    def stop(pool, *_):
+        pool.submit(time.sleep, 300)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "_collect", stop)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        compare.compare(archive, small(), tmp_path, seeds=1, jobs=2, progress=False)
+    assert time.monotonic() - began < 150 and not active_children()
 
 
 def test_a_supervised_control_is_kept_apart_from_trainings(archive, done, tmp_path, capsys):

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from threading import Thread
 
@@ -165,11 +165,16 @@ def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, pro
                 run(task)
                 advance(task)
             return
-        threads = max(1, cores // jobs)
+        threads, others = max(1, cores // jobs), set(active_children())
         start = get_context("spawn"), _start, (threads, plugin)
         try:
             with _threads_of_children(threads), ProcessPoolExecutor(jobs, *start) as pool:
-                _collect(pool, jobs, tasks, advance)
+                try:
+                    _collect(pool, jobs, tasks, advance)
+                except KeyboardInterrupt:  # which may have come to this process alone, from an editor or a script
+                    for process in set(active_children()) - others:
+                        process.terminate()
+                    raise
         except BrokenProcessPool:
             raise InputError(
                 "a process of the comparison died without a word. Perhaps memory ran out: take fewer --jobs, and it goes on. "
