@@ -11,6 +11,7 @@ from crvae3d.evaluation.evaluate import Figures
 from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment.cells import Task
 from crvae3d.experiment.grid import Grid
+from crvae3d.experiment.modalities import modality_of
 from crvae3d.experiment.pretrained import model_of
 from crvae3d.experiment.settings import provenance
 from crvae3d.experiment.tables import Objective
@@ -114,6 +115,7 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
 def _comparison(
     grid: Grid, found: Found, figures: Mapping[Run, Figures], tasks: Sequence[Task], split: str
 ) -> Comparison:
+    settings = tasks[0].settings
     rows = [_row(grid, name, found) for name in (cell.name for cell in grid.cells) if name in found]
     done, everything = len(figures), len(tasks)
     failed = [f"{name}, seed {seed}: {one['failed']}" for (name, seed), one in figures.items() if "failed" in one]
@@ -124,8 +126,9 @@ def _comparison(
     return Comparison(
         title=grid.title,
         summary=(
-            f"{tasks[0].settings.data}, {split} split. Frozen codes of {judged.get('n_test', 0):,} shapes; classifiers are "
-            f"fitted on {judged.get('n_train', 0):,}. {done} of {everything} runs are done, {len(found)} variants. "
+            f"{settings.data}, {split} split. Frozen codes of {judged.get('n_test', 0):,} "
+            f"{modality_of(settings.model).name}; classifiers are fitted on {judged.get('n_train', 0):,}. "
+            f"{done} of {everything} runs are done, {len(found)} variants. "
             f"Differences are paired by seed, from {grid.reference}."
         ),
         rows=rows,
@@ -133,7 +136,7 @@ def _comparison(
         sweep=Sweep("weight of the regulariser", weights, [cell.name for cell in swept]) if len(swept) > 1 else None,
         notes=[
             "Intervals are Student's, 95 %, of the mean over seeds.",
-            "C of the linear SVM is chosen on a part of the training shapes, the last epoch is the one that is judged.",
+            "C of the linear SVM is chosen on a part of the training set, the last epoch is the one that is judged.",
             *([_CORRUPTED.format(len(families), tasks[0].judging.robust_shapes or "all")] if families else []),
             *failed,
         ],

@@ -182,14 +182,14 @@ FIGURES: dict[str, Explanation] = {
     "active_units": Explanation(
         "Active units", "", "Dimensions of the code that differ between shapes; 0 is a collapsed posterior.", digits=0
     ),
-    "bound": Explanation("Bound", "nats a shape", "Lower bound of log p(x) on test shapes.", better="higher"),
+    "bound": Explanation("Bound", "nats", "Lower bound of log p(x) on test shapes.", better="higher"),
     "distortion": Explanation(
         "Distortion",
-        "nats a shape",
+        "nats",
         "What the decoder pays for a test shape given its code: −log p(x|z).",
         better="lower",
     ),
-    "rate": Explanation("Rate", "nats a shape", "What the code tells of a test shape: KL( q(z|x) || p(z) )."),
+    "rate": Explanation("Rate", "nats", "What the code tells of a test shape: KL( q(z|x) || p(z) )."),
     "mutual_information": Explanation(
         "Mutual information",
         "nats",
@@ -244,11 +244,11 @@ FIGURES: dict[str, Explanation] = {
 }
 
 CURVES: dict[str, Explanation] = {
-    "loss": Explanation("Loss", "nats a shape", "What training minimises."),
-    "distortion": Explanation("Distortion", "nats a shape", "−log p(x|z)"),
-    "rate": Explanation("Rate", "nats a shape", "KL( q(z|x) || p(z) )"),
-    "view_distortion": Explanation("Distortion of views", "nats a shape", "−log p of what a view of x must rebuild"),
-    "view_rate": Explanation("Rate of views", "nats a shape", "KL( q(z|t(x)) || p(z) )"),
+    "loss": Explanation("Loss", "nats", "What training minimises."),
+    "distortion": Explanation("Distortion", "nats", "−log p(x|z)"),
+    "rate": Explanation("Rate", "nats", "KL( q(z|x) || p(z) )"),
+    "view_distortion": Explanation("Distortion of views", "nats", "−log p of what a view of x must rebuild"),
+    "view_rate": Explanation("Rate of views", "nats", "KL( q(z|t(x)) || p(z) )"),
     "consistency": Explanation(
         "Consistency", "", "What ties a view to its original, before its weight: see Settings, divergence."
     ),
