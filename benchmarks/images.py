@@ -6,7 +6,7 @@
 
 `peers` writes results/image_peers.json: VAE, beta-VAE and IWAE on the same binarised MNIST images, with the same networks,
 first weights, epochs, optimiser, schedule and clipping (pythae's trainer has no clipping: without it 300 steps of an IWAE
-end ten nats behind, ours too), in turn in one process: seconds an epoch, and the negative log-likelihood of test images by
+end over ten nats behind, ours too), in turn in one process: seconds an epoch, and the negative log-likelihood of test images by
 one and the same importance sampler.
 
 `refit` writes results/image_refit.json: the negative log-likelihood of runs of `compare mnist --grid paper-images`, and with
@@ -37,7 +37,10 @@ from crvae3d.datasets.images.binarise import binarised
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
 from crvae3d.evaluation.likelihood import log_likelihood
+from crvae3d.experiment import report
 from crvae3d.experiment.evaluate import some
+from crvae3d.experiment.modalities import IMAGES
+from crvae3d.experiment.pretrained import VAE as Pretrained
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.images.models import ImageModel
 from crvae3d.training.fit import METRICS, fit
@@ -166,9 +169,6 @@ def peers(root: str, images: int, epochs: int, seeds: int) -> dict[str, object]:
 
 def refit(runs: list[Path], root: str | None) -> dict[str, dict[str, float]]:
     """Of each run of MNIST: nats an image as it was judged, and after its encoder was trained on without the regulariser."""
-    from crvae3d.experiment.modalities import IMAGES
-    from crvae3d.experiment.pretrained import VAE as Pretrained
-
     splits, found = load("mnist", root), {}
     for run in runs:
         settings, model = Settings.read(run), Pretrained.from_pretrained(run)
@@ -185,15 +185,11 @@ def refit(runs: list[Path], root: str | None) -> dict[str, dict[str, float]]:
 
 def pictures(runs: list[Path]) -> None:
     """Reconstructions and samples of runs on one dataset, as PNG files."""
-    from crvae3d.experiment.modalities import IMAGES
-    from crvae3d.experiment.pretrained import VAE as Pretrained
-    from crvae3d.experiment.report import pictures as drawn
-
     settings = Settings.read(runs[0])
     test = IMAGES.judged(some(load(settings.data, settings.root).test, 500), settings.model, None)
     # A run of `compare` is called by its cell, one of `train` by its folder.
     names = {run.parent.name if run.name.startswith("seed-") else run.name: run for run in runs}
-    for picture in drawn({name: Pretrained.from_pretrained(run) for name, run in names.items()}, test):
+    for picture in report.pictures({name: Pretrained.from_pretrained(run) for name, run in names.items()}, test):
         path = RESULTS / f"{settings.data}_{picture.title.lower()}.png"
         path.write_bytes(picture.png)
         print(f"{path}: {picture.text}")

@@ -78,7 +78,7 @@ def write_report(
         alarms=[f"{name}: {alarm.replace('shape', noun)}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
             *([] if images else [_held(test)]),
-            "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training shapes.",
+            "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training set.",
             "The last epoch is reported, not the best one.",
         ),
         settings={run.name: _settled(run) for run in runs},
