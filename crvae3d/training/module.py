@@ -84,7 +84,7 @@ class Fitted(lightning.LightningModule):
         if self.recording is None:
             self.recording = recorded(self._loss_and_gradient, self.model, inputs)
             self.records = self.recording is not None
-            torch.manual_seed(seed)  # recording draws numbers
+            _seed(self.device, seed)  # recording draws numbers
         if self.recording is None or not self.recording.suits(inputs):
             return None
         return self.recording(inputs)
