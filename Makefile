@@ -1,11 +1,11 @@
 # `make demo` and `make test` need Python 3.11 or newer, git and make; they install into .venv.
-# `make PYTHON=... TARGET` takes another interpreter: as it is where it has crvae3d and pytest, else to make .venv with.
+# `make PYTHON=... TARGET` takes another interpreter: as it is where it has crvae3d and its tests' packages, else to make .venv with.
 
 PYTHON ?= python3
 VENV := .venv
 
 ifneq ($(filter command line environment,$(origin PYTHON)),)
-ASK := import lightning, pytest, torch_geometric; from importlib.metadata import version; version('crvae3d')
+ASK := import lightning, pytest, torch_geometric, xdist; from importlib.metadata import version; version('crvae3d')
 READY := $(shell $(PYTHON) -c "$(ASK)" 2>/dev/null && echo yes)
 endif
 
@@ -25,7 +25,7 @@ demo: $(INSTALLED)
 	$(RUN) -m crvae3d.cli demo
 
 test: $(INSTALLED)
-	$(RUN) -m pytest -q
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(RUN) -m pytest -q -m slow

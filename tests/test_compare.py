@@ -1,4 +1,4 @@
-"""Grids: what they name, that every cell is a run which is done once, and what the results say of the figures."""
+"""Comparisons: every cell is a run which is done once, and the results say of the figures what they should."""
 
 import csv
 import json
@@ -9,7 +9,6 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import active_children
-from pathlib import Path
 
 import pytest
 
@@ -21,10 +20,8 @@ from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare
 from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.grid import Cell, Grid, Judging
-from crvae3d.experiment.grids import GRIDS, INVARIANT_CELL, read_grid
 from crvae3d.experiment.runs import is_finished, train
 from crvae3d.experiment.settings import Settings
-from crvae3d.experiment.tables import INVARIANT
 from crvae3d.points.models import ENCODERS
 
 FAST = Judging(points=128, robust_shapes=12, robust_points=128, likelihood_shapes=2, likelihood_points=64, episodes=2)
@@ -69,31 +66,8 @@ def figures(out, cell: str, seed: int = 0, split: str = "test") -> dict:
     return json.loads((out / cell / f"seed-{seed}" / f"figures_{split}.json").read_text())
 
 
-def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
-    grid = GRIDS["paper3d"]
-    for cell, form in ((grid.chosen[0], {}), (INVARIANT_CELL, INVARIANT)):
-        options = grid.shared | grid[cell].options
-        assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10", **form).objective
-
-
-def views_of(options: dict) -> int:
-    return options.get("views", int(options.get("consistency", 1) > 0))
-
-
 def results(out) -> dict:
     return json.loads((out / "test" / "results.json").read_text())
-
-
-@pytest.mark.parametrize("name", GRIDS)
-def test_every_cell_of_the_named_grids_can_be_built(name):
-    grid, data = GRIDS[name], "mnist" if name in ("paper-images", "nvae", "quick-images") else "modelnet10"
-    for cell in grid.cells:
-        settings = Settings.of(data, **(grid.shared | cell.options))
-        assert settings.objective.build(lambda x, generator: x).views == views_of(grid.shared | cell.options)
-    differing = [Settings.of(data, **(grid.shared | cell.options)) for cell in grid.cells if not cell.control]
-    assert len(set(differing)) == len(differing), "two cells are the same training"
-    weights = [Settings.of(data, **(grid.shared | grid[name].options)).objective.consistency for name in grid.sweep]
-    assert weights == sorted(weights) and len(set(weights)) == len(weights)
 
 
 def test_results_hold_every_cell_with_its_interval(done):
@@ -357,36 +331,6 @@ def test_an_encoder_and_a_transformation_of_ones_own_join_by_name(archive, tmp_p
     assert json.loads((out / "my_encoder" / "seed-0" / "settings.json").read_text())["model"]["encoder"] == "wide"
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ('[cells."a"]\nrefrence = 1\n', "did you mean"),
-        ('refrence = "a"\n[cells."a"]\n', "did you mean 'reference'"),
-        ('reference = "b"\n[cells."aa"]\n', "cell as reference"),
-        ("[shared]\nepochs = 1\n", "needs cells"),
-        ("cells = [", "is no TOML"),
-        ('[judging]\npoint = 3\n[cells."a"]\n', "did you mean 'points'"),
-        ('[judging]\npoints = "x"\n[cells."a"]\n', "points must be a whole number"),
-        ('cells = ["a"]\n', "needs cells"),
-        ('[shared]\nseed = 3\n[cells."a"]\n', "seed is not a grid's to set"),
-        ('[cells."a"]\nconsistency = "1"\n', "consistency must be a number"),
-        ('[shared]\nepochs = 2.5\n[cells."a"]\n', "epochs must be a whole number"),
-        ('shared = 3\n[cells."a"]\n', "shared of a grid is a table"),
-        ('judging = 3\n[cells."a"]\n', "judging of a grid is a table"),
-        ('chosen = 4\n[cells."a"]\n', "chosen of a grid is a list"),
-        ('[cells.".."]\n', "needs a letter or a digit"),
-        ('sweep = ["a", "b"]\n[cells."a"]\n[cells."b"]\nbeta = 0.1\n', "from small to large"),
-        ('[cells."a"]\ncontrol = "untraind"\n', "did you mean 'untrained'"),
-    ],
-)
-def test_a_grid_with_a_mistake_is_refused_with_advice(tmp_path, text, says):
-    path = tmp_path / "mine.toml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=says):
-        compare.compare("shapes", path, tmp_path / "out", progress=False)
-    assert not (tmp_path / "out").exists()
-
-
 def test_other_mistakes_are_told_before_anything_is_made(tmp_path):
     for options, says in (
         ({"grid": "qick"}, "did you mean 'quick'"),
@@ -418,21 +362,3 @@ def test_means_over_corruptions_are_of_those_that_all_runs_have():
     families = families_of_all(runs)
     assert families == {"so3"} and families_of_all(runs[2:]) == set()
     assert [flat(run, families).get("robust_mean") for run in runs] == [0.4, 0.2, None]
-
-
-def test_the_named_grids_can_be_read_by_name_alone():
-    assert read_grid("paper3d") is GRIDS["paper3d"]
-
-
-def test_quick_runs_whole_on_the_shapes_that_the_package_makes(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
-    out = tmp_path / "quick"
-    assert main(["compare", "shapes", "--grid", "quick", "--seeds", "1", "-o", str(out), "--quiet"]) == 0
-    table = (out / "test" / "table.md").read_text()
-    for cell in GRIDS["quick"].cells:
-        assert f"| {cell.name}" in table and figures(out, cell.folder)["svm_accuracy"] > 0.6, cell.name
-    assert "One seed" in capsys.readouterr().out
-
-
-def test_a_grid_is_known_by_its_name_as_a_path_too():
-    assert read_grid(Path("quick")) is GRIDS["quick"]
