@@ -26,7 +26,7 @@ TRANSFORMS = (
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
 FAMILIES = f"{{{','.join(TRANSFORMS)}}}"  # and what a plugin adds
-DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")
+DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent", "kl+nt-xent")
 LIKELIHOODS = ("bernoulli", "gaussian", "logistic", "chamfer", "mixture")
 TARGETS = ("view", "original")
 GRADIENTS = ("all", "one")

@@ -80,7 +80,7 @@ GAPS: dict[str, CloudTransform] = {
 
 WEIGHTS = {
     **{"kl": 1.0, "reverse": 1.0, "symmetric": 1.0, "wasserstein": 10.0},
-    **{"avae": 1.0, "simvae": 1.0, "triplet": 100.0, "nt-xent": 100.0},
+    **{"avae": 1.0, "simvae": 1.0, "triplet": 100.0, "nt-xent": 100.0, "kl+nt-xent": 1.0},
 }
 """The weight of each divergence where none is given."""
 
