@@ -26,7 +26,7 @@ TRANSFORMS = (
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
 FAMILIES = f"{{{','.join(TRANSFORMS)}}}"  # and what a plugin adds
-DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent", "kl+nt-xent")
+DIVERGENCES = ("kl", "reverse", "symmetric", "wasserstein", "avae", "simvae", "triplet", "nt-xent")
 LIKELIHOODS = ("bernoulli", "gaussian", "logistic", "chamfer", "mixture")
 TARGETS = ("view", "original")
 GRADIENTS = ("all", "one")
@@ -34,7 +34,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "likelihood height width flows ladder "
-    "objective samples gradient beta consistency views transform divergence target warm_up stop_gradient "
+    "objective samples gradient beta consistency contrast views transform divergence target warm_up stop_gradient "
     "epochs batch_size points learning_rate precision devices seed"
 ).split()
 
@@ -91,6 +91,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
+    )
+    group.add_argument(
+        "--contrast", type=float, metavar="WEIGHT", help="of NT-Xent beside the divergence, such as 3000 (default: 0)"
     )
     group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
     group.add_argument("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")

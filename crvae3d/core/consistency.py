@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from crvae3d.core.contrastive import nt_xent
 from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Objective, Terms
@@ -41,6 +42,8 @@ class Consistent:
         divergence: a name in `DIVERGENCES`; the paper's is `kl`, view against original.
         stop_gradient: hold the original's posterior still inside the divergence.
         target: what a view must reconstruct: itself (`view`, as in the paper) or the shape it was made of (`original`).
+        contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence: it also pushes
+            other shapes apart. A number or a schedule.
     """
 
     objective: Objective
@@ -50,6 +53,7 @@ class Consistent:
     divergence: str = "kl"
     stop_gradient: bool = False
     target: str = "view"
+    contrast: Schedule = 0.0
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
@@ -58,17 +62,16 @@ class Consistent:
             unknown("target", self.target, TARGETS)
         if self.views < 0:
             raise InputError(f"views must be 0 or more, got {self.views}")
-        if self.views == 0 and final(self.weight) != 0:
-            raise InputError(
-                f"a consistency weight of {final(self.weight)} needs views to compare: set views to 1 or more"
-            )
+        for name, weight in (("consistency", final(self.weight)), ("contrast", final(self.contrast))):
+            if self.views == 0 and weight != 0:
+                raise InputError(f"a {name} weight of {weight} needs views to compare: set views to 1 or more")
         if self.views > 0 and self.transform is None:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
 
     def __call__(
         self, model: VAE, x: object, progress: float | Tensor = 1.0, generator: torch.Generator | None = None
     ) -> Terms:
-        """The terms of a batch: those of x by their names, those of its views as `view_...`, and `consistency`.
+        """The terms of a batch: those of x by their names, of its views as `view_...`, `consistency`, and `contrast` if any.
 
         The generator makes the views; the samples of the posteriors come from torch's global one.
         """
@@ -76,14 +79,14 @@ class Consistent:
         if self.views == 0:
             return original
         pairs = [self._view(model, x, original.posterior, progress, generator) for _ in range(self.views)]
-        view = {name: _mean([terms.named[name] for terms, _ in pairs]) for name in original.named}
-        divergence = _mean([divergence for _, divergence in pairs])
+        view = {f"view_{name}": _mean([terms.named[name] for terms, _ in pairs]) for name in original.named}
+        tied = {name: _mean([terms[name] for _, terms in pairs]) for name in pairs[0][1]}
         per_shape = original.per_shape + _mean([terms.per_shape for terms, _ in pairs])
-        # Also while a warm-up is still at nought: the divergence may be all that is trained.
-        if final(self.weight) != 0:
-            per_shape = per_shape + value_at(self.weight, progress) * divergence
-        named = {**original.named, **{f"view_{name}": term for name, term in view.items()}, "consistency": divergence}
-        return Terms(per_shape, named, original.posterior)
+        # Also while a warm-up is still at nought: what ties the posteriors may be all that is trained.
+        for name, weight in (("consistency", self.weight), ("contrast", self.contrast)):
+            if final(weight) != 0:
+                per_shape = per_shape + value_at(weight, progress) * tied[name]
+        return Terms(per_shape, {**original.named, **view, **tied}, original.posterior)
 
     def _view(
         self,
@@ -92,12 +95,15 @@ class Consistent:
         posterior: Distribution,
         progress: float | Tensor,
         generator: torch.Generator | None,
-    ) -> tuple[Terms, Tensor]:
-        """The terms of one view of x, and the divergence of its posterior from the original's."""
+    ) -> tuple[Terms, dict[str, Tensor]]:
+        """The terms of one view of x, and by name what ties its posterior to the original's."""
         view = self.transform(x, generator=generator)
         terms = self.objective(model, view, target=x if self.target == "original" else None, progress=progress)
         reference = posterior.detach() if self.stop_gradient else posterior
-        return terms, DIVERGENCES[self.divergence](terms.posterior, reference)
+        tied = {"consistency": DIVERGENCES[self.divergence](terms.posterior, reference)}
+        if final(self.contrast) != 0:
+            tied["contrast"] = nt_xent(terms.posterior.mean, reference.mean)
+        return terms, tied
 
 
 def _mean(terms: list[Tensor]) -> Tensor:

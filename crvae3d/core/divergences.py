@@ -5,7 +5,7 @@ Three kinds, in the units that each says:
 - divergences of two posteriors, nought where they are equal: the paper's KL, its reverse, their mean, 2-Wasserstein;
 - priors over the *pair* of codes. Where a bound has KL to p(z) p(z'), they put p(z, z') in its place, which is a bound of
   a model whose pairs of codes are drawn together: E[ log p(z) p(z') - log p(z, z') ], weighted as the rate is;
-- contrastive losses of the posterior means (`crvae3d.core.contrastive`), and KL with one of them.
+- contrastive losses of the posterior means (`crvae3d.core.contrastive`).
 """
 
 import math
@@ -53,15 +53,6 @@ def shared_mean_prior(view: Distribution, original: Distribution, variance: floa
     return 0.5 * (apart / (2 * variance) + mean - alone + math.log(2 * variance)).sum(-1)
 
 
-CONTRAST = 3000.0
-"""What a nat of NT-Xent weighs beside one of KL, whose gradient a bound of thousands of nats would drown."""
-
-
-def kl_and_contrast(view: Distribution, original: Distribution) -> Tensor:
-    """KL(q(z'|t(x)) || q(z|x)), which pulls the posteriors together, and NT-Xent, which also pushes the means of others away."""
-    return kl_divergence(view, original) + CONTRAST * nt_xent(view.mean, original.mean)
-
-
 DIVERGENCES: dict[str, Divergence] = {
     "kl": lambda view, original: kl_divergence(view, original),
     "reverse": lambda view, original: kl_divergence(original, view),
@@ -71,7 +62,6 @@ DIVERGENCES: dict[str, Divergence] = {
     "simvae": shared_mean_prior,
     "triplet": lambda view, original: triplet(view.mean, original.mean),
     "nt-xent": lambda view, original: nt_xent(view.mean, original.mean),
-    "kl+nt-xent": kl_and_contrast,
 }
 """Nats per shape; squared code units for `wasserstein`, squared distances of unit codes for `triplet`."""
 

@@ -96,9 +96,8 @@ class Task:
         if self.cell.control in ("untrained", *PLAIN):
             return 20.0
         objective = self.settings.objective
-        views = int(objective.consistency > 0) if objective.views is None else objective.views
         samples = (objective.samples or 5) if objective.objective == "iwae" else 1
-        return self.settings.training.epochs * (1 + views) * (1 + samples) / 2 + 20.0
+        return self.settings.training.epochs * (1 + objective.made_views) * (1 + samples) / 2 + 20.0
 
 
 def run(task: Task) -> None:

@@ -88,7 +88,7 @@ def _held(network: nn.Module) -> Iterator[None]:
 def _view(settings: Settings, points: int) -> Callable[..., object] | None:
     """t(x) of a training, or None where it makes no views."""
     objective, modality = settings.objective, modality_of(settings.model)
-    if not (objective.consistency or objective.views):
+    if not objective.made_views:
         return None
     return modality.view(objective.transform, settings.model, points)
 

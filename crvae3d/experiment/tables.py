@@ -80,7 +80,7 @@ GAPS: dict[str, CloudTransform] = {
 
 WEIGHTS = {
     **{"kl": 1.0, "reverse": 1.0, "symmetric": 1.0, "wasserstein": 10.0},
-    **{"avae": 1.0, "simvae": 1.0, "triplet": 100.0, "nt-xent": 100.0, "kl+nt-xent": 1.0},
+    **{"avae": 1.0, "simvae": 1.0, "triplet": 100.0, "nt-xent": 100.0},
 }
 """The weight of each divergence where none is given."""
 
@@ -106,7 +106,8 @@ class Objective:
         beta: weight of the rate of elbo; None for `BETA`.
         consistency: lambda, the weight of what `divergence` names; None for the one in `WEIGHTS`, 0 is the plain model.
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
-        views: views of each shape; None for one where there is a consistency weight, else none.
+        contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence.
+        views: views of each shape; None for one where there is a weight of either, else none.
         transform: family of views, a name in `TRANSFORMS` or `IMAGE_TRANSFORMS`.
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
         stop_gradient: hold the original's posterior still in the divergence.
@@ -120,6 +121,7 @@ class Objective:
     gradient: str = "all"
     beta: float | None = None
     consistency: float | None = None
+    contrast: float = 0.0
     views: int | None = None
     transform: str = "mixed"
     divergence: str = "kl"
@@ -145,7 +147,7 @@ class Objective:
             raise InputError(
                 f"gradient belongs to the objective iwae, and {self.objective} has no choice: leave it out"
             )
-        if self.objective == "none" and not self.consistency:
+        if self.objective == "none" and not (self.consistency or self.contrast):
             raise InputError(
                 "the objective none leaves training to the regulariser: give it a consistency weight above 0"
             )
@@ -154,7 +156,7 @@ class Objective:
                 f"{self.divergence} stands in for the rate of elbo: its weight lies in [0, 1] and is a factor on beta, "
                 f"got {self.consistency} with {self.objective}"
             )
-        for name in ("beta", "consistency"):
+        for name in ("beta", "consistency", "contrast"):
             if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise InputError(f"{name} must be nought or more, and finite, got {getattr(self, name)}")
         if not 0 <= self.warm_up <= 1:
@@ -163,16 +165,21 @@ class Objective:
 
     def build(self, view: Callable[..., object] | None) -> Consistent:
         """The objective, with t(x) called as `view(x, generator=generator)`; without views there is none."""
-        views = int(self.consistency > 0) if self.views is None else self.views
         return Consistent(
             self._bound(),
             self._scheduled(self.consistency * (self._beta if self.divergence in PAIR_PRIORS else 1)),
-            view if views else None,
-            views,
+            view if self.made_views else None,
+            self.made_views,
             self.divergence,
             self.stop_gradient,
             self.target,
+            self._scheduled(self.contrast),
         )
+
+    @property
+    def made_views(self) -> int:
+        """How many views of each shape are made, also where `views` leaves it to the weights."""
+        return int(self.consistency > 0 or self.contrast > 0) if self.views is None else self.views
 
     @property
     def trains_deviation(self) -> bool:
