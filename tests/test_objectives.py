@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from crvae3d.core.consistency import Consistent
+from crvae3d.core.contrastive import nt_xent
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
 from crvae3d.core.posteriors import DiagonalGaussian, standard_normal
@@ -215,6 +216,18 @@ def test_without_a_bound_the_regulariser_alone_trains_the_encoder(x):
     assert encoder.shift.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+@pytest.mark.parametrize("contrast", [2.0, WarmUp(4.0, over=0.5)])
+def test_contrast_is_weighed_beside_the_divergence(x, weight, contrast):
+    model = model_of(LinearGaussian(widen=0.3))
+    terms = Consistent(EncoderOnly(), weight, shifted, contrast=contrast)(model, x, progress=0.25)
+    view, original = model.encoder(x + 0.5), model.encoder(x)
+    torch.testing.assert_close(terms.named["consistency"], kl_divergence(view, original))
+    torch.testing.assert_close(terms.named["contrast"], nt_xent(view.mean, original.mean))
+    torch.testing.assert_close(terms.per_shape, weight * terms.named["consistency"] + 2 * terms.named["contrast"])
+    assert "contrast" not in Consistent(EncoderOnly(), 1.0, shifted)(model, x).named
+
+
 def test_a_pair_prior_takes_the_place_of_both_priors(x):
     model, rho = model_of(LinearGaussian(widen=0.3)), 0.9
     terms = Consistent(ELBO(0.5), 0.5, shifted, divergence="avae")(model, x)
@@ -232,7 +245,8 @@ def test_a_pair_prior_takes_the_place_of_both_priors(x):
     [
         (dict(divergence="kI"), "did you mean 'kl'"),
         (dict(target="orignal"), "did you mean 'original'"),
-        (dict(weight=1.0, views=0), "set views to 1 or more"),
+        (dict(weight=1.0, views=0), "a consistency weight of 1.0 needs views to compare: set views to 1 or more"),
+        (dict(contrast=2.0, views=0), "a contrast weight of 2.0 needs views"),
         (dict(transform=None), "pass transform"),
     ],
 )

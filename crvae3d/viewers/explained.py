@@ -252,6 +252,7 @@ CURVES: dict[str, Explanation] = {
     "consistency": Explanation(
         "Consistency", "", "What ties a view to its original, before its weight: see Settings, divergence."
     ),
+    "contrast": Explanation("Contrast", "nats", "NT-Xent between the means of shapes and views, before its weight."),
     "chamfer": Explanation("Chamfer distance", "squared", "Both directions summed."),
 }
 
