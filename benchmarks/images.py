@@ -1,6 +1,6 @@
 """Image VAEs beside pythae's, and the README's pictures of them.
 
-    python benchmarks/images.py peers --data PATH         needs `pip install pythae==0.1.2`; the committed form took 14 minutes
+    python benchmarks/images.py peers --data PATH         needs `pip install pythae==0.1.2`; the committed form took 16 minutes
     python benchmarks/images.py refit RUN [RUN ...]       the encoder anew for a frozen decoder; five minutes a run
     python benchmarks/images.py pictures RUN [RUN ...]    reconstructions and samples of image runs, a minute
 

@@ -149,7 +149,7 @@ class Objective:
             )
         if self.objective == "none" and not (self.consistency or self.contrast):
             raise InputError(
-                "the objective none leaves training to the regulariser: give it a consistency weight above 0"
+                "the objective none leaves training to the regulariser: give it a consistency or contrast weight above 0"
             )
         if self.divergence in PAIR_PRIORS and (self.objective != "elbo" or self.consistency > 1):
             raise InputError(
