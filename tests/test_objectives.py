@@ -12,7 +12,7 @@ from crvae3d.core.contrastive import nt_xent
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
 from crvae3d.core.posteriors import DiagonalGaussian, standard_normal
-from crvae3d.core.schedules import WarmUp, final, value_at
+from crvae3d.core.schedules import CoolDown, WarmUp, ever, final, value_at
 from crvae3d.errors import InputError
 
 DEVIATION = 0.7
@@ -248,6 +248,7 @@ def test_a_pair_prior_takes_the_place_of_both_priors(x):
         (dict(weight=1.0, views=0), "a consistency weight of 1.0 needs views to compare: set views to 1 or more"),
         (dict(contrast=2.0, views=0), "a contrast weight of 2.0 needs views"),
         (dict(transform=None), "pass transform"),
+        (dict(weight=CoolDown(1.0), views=0), "set views to 1"),
     ],
 )
 def test_wrong_settings_are_refused_with_advice(arguments, says):
@@ -262,6 +263,21 @@ def test_warm_up_rises_from_nought_to_its_value():
     model, x = model_of(LinearGaussian()), torch.randn(2, 5, dtype=torch.float64)
     terms = ELBO(warm)(model, x, progress=0.125)
     torch.testing.assert_close(terms.per_shape, terms.named["distortion"] + terms.named["rate"])
+
+
+def test_consistency_cools_down_to_the_bounds_alone(x):
+    cooled = CoolDown(WarmUp(2.0, over=0.25), over=0.5)
+    expected = [0.0, 1.0, 2.0, 2.0, 1.0, 0.0]
+    parts = [0.0, 0.125, 0.25, 0.5, 0.75, 1.0]
+    assert [value_at(cooled, p) for p in parts] == expected == value_at(cooled, torch.tensor(parts)).tolist()
+    assert ever(cooled) and final(cooled) == 0 and not ever(CoolDown(0.0)) and ever(0.5)
+    model, objective = model_of(LinearGaussian()), Consistent(ELBO(), cooled, shifted, contrast=CoolDown(3.0))
+    for progress, weight, contrast in ((0.5, 2.0, 3.0), (0.75, 1.0, 1.5), (1.0, 0.0, 0.0)):
+        torch.manual_seed(0)
+        terms = objective(model, x, progress=progress)
+        n = terms.named
+        bounds = n["distortion"] + n["rate"] + n["view_distortion"] + n["view_rate"]
+        torch.testing.assert_close(terms.per_shape, bounds + weight * n["consistency"] + contrast * n["contrast"])
 
 
 def test_prior_is_normalised():

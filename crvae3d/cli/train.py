@@ -34,7 +34,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "likelihood height width flows ladder "
-    "objective samples gradient beta consistency contrast views transform divergence target warm_up stop_gradient "
+    "objective samples gradient beta consistency contrast views transform divergence target warm_up cool_down stop_gradient "
     "epochs batch_size points learning_rate precision devices seed"
 ).split()
 
@@ -101,6 +101,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
     group.add_argument("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
     group.add_argument("--warm-up", type=float, metavar="PART", help="part of the training over which weights rise")
+    group.add_argument(
+        "--cool-down", type=float, metavar="PART", help="part of it, at its end, over which lambda falls to nought"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from crvae3d.core.contrastive import nt_xent
 from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Objective, Terms
-from crvae3d.core.schedules import Schedule, final, value_at
+from crvae3d.core.schedules import Schedule, ever, value_at
 from crvae3d.errors import InputError, unknown
 
 View = Callable[..., object]
@@ -62,8 +62,8 @@ class Consistent:
             unknown("target", self.target, TARGETS)
         if self.views < 0:
             raise InputError(f"views must be 0 or more, got {self.views}")
-        for name, weight in (("consistency", final(self.weight)), ("contrast", final(self.contrast))):
-            if self.views == 0 and weight != 0:
+        for name, weight in (("consistency", self.weight), ("contrast", self.contrast)):
+            if self.views == 0 and ever(weight):
                 raise InputError(f"a {name} weight of {weight} needs views to compare: set views to 1 or more")
         if self.views > 0 and self.transform is None:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
@@ -84,7 +84,7 @@ class Consistent:
         per_shape = original.per_shape + _mean([terms.per_shape for terms, _ in pairs])
         # Also while a warm-up is still at nought: what ties the posteriors may be all that is trained.
         for name, weight in (("consistency", self.weight), ("contrast", self.contrast)):
-            if final(weight) != 0:
+            if ever(weight):
                 per_shape = per_shape + value_at(weight, progress) * tied[name]
         return Terms(per_shape, {**original.named, **view, **tied}, original.posterior)
 
@@ -101,7 +101,7 @@ class Consistent:
         terms = self.objective(model, view, target=x if self.target == "original" else None, progress=progress)
         reference = posterior.detach() if self.stop_gradient else posterior
         tied = {"consistency": DIVERGENCES[self.divergence](terms.posterior, reference)}
-        if final(self.contrast) != 0:
+        if ever(self.contrast):
             tied["contrast"] = nt_xent(terms.posterior.mean, reference.mean)
         return terms, tied
 

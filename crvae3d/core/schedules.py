@@ -27,7 +27,27 @@ class WarmUp:
         return self.value * (part.clamp(max=1) if isinstance(part, Tensor) else min(1.0, part))
 
 
-Schedule = float | WarmUp
+@dataclass(frozen=True)
+class CoolDown:
+    """`schedule`, and over the last part `over` of the training linearly down to nought.
+
+    >>> value_at(CoolDown(2.0, over=0.5), 0.25), value_at(CoolDown(WarmUp(2.0), over=0.5), 0.75), final(CoolDown(2.0))
+    (2.0, 1.0, 0.0)
+    """
+
+    schedule: float | WarmUp
+    over: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.over <= 1:
+            raise InputError(f"over must lie in (0, 1], got {self.over}; 0.5 cools down over the second half")
+
+    def __call__(self, progress: float | Tensor) -> float | Tensor:
+        left = (1 - progress) / self.over
+        return value_at(self.schedule, progress) * (left.clamp(max=1) if isinstance(left, Tensor) else min(1.0, left))
+
+
+Schedule = float | WarmUp | CoolDown
 
 
 def value_at(schedule: Schedule, progress: float | Tensor) -> float | Tensor:
@@ -38,3 +58,10 @@ def value_at(schedule: Schedule, progress: float | Tensor) -> float | Tensor:
 def final(schedule: Schedule) -> float:
     """The weight at the end of the training."""
     return value_at(schedule, 1.0)
+
+
+def ever(schedule: Schedule) -> bool:
+    """Whether the weight is anything but nought at any time."""
+    if isinstance(schedule, CoolDown):
+        return ever(schedule.schedule)
+    return (schedule.value if isinstance(schedule, WarmUp) else schedule) != 0

@@ -145,6 +145,7 @@ PAPER_IMAGES = Grid(
             "VAE+Aug",
             "weight of the regulariser, on the VAE",
             **{f"lambda {weight:g}": {"consistency": weight} for weight in (0.01, 0.1, 10.0)},
+            **{f"lambda {weight:g}, cooled": {"consistency": weight, "cool_down": 0.5} for weight in (1.0, 10.0)},
         ),
         *_against(
             "VAE+Aug",
@@ -177,6 +178,7 @@ HIERARCHY = Grid(
             "NVAE+Aug",
             "weight of the regulariser, on the hierarchy",
             **{f"lambda {weight:g}": {"model": "nvae", "consistency": weight} for weight in (0.01, 0.1)},
+            **{"lambda 0.1, cooled": {"model": "nvae", "consistency": 0.1, "cool_down": 0.5}},
         ),
         *_three("VAE", "flat", model="mlp"),
         Cell("pixels", "controls", control="pixels"),

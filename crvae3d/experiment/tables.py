@@ -8,7 +8,7 @@ from crvae3d.core.consistency import Consistent
 from crvae3d.core.divergences import PAIR_PRIORS
 from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
 from crvae3d.core.objectives import Objective as Bound
-from crvae3d.core.schedules import WarmUp
+from crvae3d.core.schedules import CoolDown, Schedule, WarmUp
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_TRANSFORMS
 from crvae3d.points import augment, distort
@@ -113,6 +113,7 @@ class Objective:
         stop_gradient: hold the original's posterior still in the divergence.
         target: what a view reconstructs: original, or view (the paper's).
         warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
+        cool_down: part of it, at its end, over which lambda and contrast fall to nought: the bounds have the last word.
         balance: meanwhile balance the rate between the groups of a hierarchical code.
     """
 
@@ -128,6 +129,7 @@ class Objective:
     stop_gradient: bool = False
     target: str = "original"
     warm_up: float = 0.0
+    cool_down: float = 0.0
     balance: bool = False
 
     def __post_init__(self) -> None:
@@ -159,21 +161,22 @@ class Objective:
         for name in ("beta", "consistency", "contrast"):
             if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise InputError(f"{name} must be nought or more, and finite, got {getattr(self, name)}")
-        if not 0 <= self.warm_up <= 1:
-            raise InputError(f"warm_up is a part of the training, from 0 to 1, got {self.warm_up}")
+        for name in ("warm_up", "cool_down"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is a part of the training, from 0 to 1, got {getattr(self, name)}")
         self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read
 
     def build(self, view: Callable[..., object] | None) -> Consistent:
         """The objective, with t(x) called as `view(x, generator=generator)`; without views there is none."""
         return Consistent(
             self._bound(),
-            self._scheduled(self.consistency * (self._beta if self.divergence in PAIR_PRIORS else 1)),
+            self._cooled(self.consistency * (self._beta if self.divergence in PAIR_PRIORS else 1)),
             view if self.made_views else None,
             self.made_views,
             self.divergence,
             self.stop_gradient,
             self.target,
-            self._scheduled(self.contrast),
+            self._cooled(self.contrast),
         )
 
     @property
@@ -200,3 +203,8 @@ class Objective:
 
     def _scheduled(self, weight: float) -> float | WarmUp:
         return WarmUp(weight, self.warm_up) if self.warm_up and weight else weight
+
+    def _cooled(self, weight: float) -> Schedule:
+        return (
+            CoolDown(self._scheduled(weight), self.cool_down) if self.cool_down and weight else self._scheduled(weight)
+        )
