@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace an existing run")
     add("--plugin", type=Path, metavar="FILE", help="a Python file that adds transformations of your own")
     add("--quiet", action="store_true", help="show no progress")
-    add_model_arguments(parser)
+    _add_model_arguments(parser)
     group = parser.add_argument_group("training")
     group.add_argument("--epochs", type=int, metavar="N")
     group.add_argument("--batch-size", type=int, metavar="N", help="shapes a step on each device")
@@ -60,15 +60,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, metavar="N")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model and what it minimises."""
-    group = parser.add_argument_group("model and objective")
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, and what it minimises."""
+    group = parser.add_argument_group("model")
     group.add_argument(
         "--model", choices=MODELS, help="of shapes folding... (default: folding), of images mlp (default), conv, nvae"
     )
     group.add_argument(
         "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; others: of nvae"
     )
+    group.add_argument("--likelihood", choices=LIKELIHOODS, help="of images: bernoulli draws them black and white")
+    group.add_argument("--height", type=int, metavar="PIXELS", help="of a folder's pictures (default: the first one's)")
+    group.add_argument("--width", type=int, metavar="PIXELS", help="likewise (default: as high)")
+    group.add_argument("--flows", type=int, metavar="N", help="normalising flows of each group of an nvae")
+    group.add_argument("--ladder", metavar="TEXT", help="scales of an nvae from coarse to fine: '4x4:5 8x8:10'")
+    _add_objective_arguments(parser.add_argument_group("objective"))
+
+
+def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
     form = group.add_mutually_exclusive_group()
     form.add_argument(
         "--paper",
@@ -78,11 +87,6 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--invariant", action="store_true", help="of shapes: NT-Xent on rotated views, which rebuild the original"
     )
-    group.add_argument("--likelihood", choices=LIKELIHOODS, help="of images: bernoulli draws them black and white")
-    group.add_argument("--height", type=int, metavar="PIXELS", help="of a folder's pictures (default: the first one's)")
-    group.add_argument("--width", type=int, metavar="PIXELS", help="likewise (default: as high)")
-    group.add_argument("--flows", type=int, metavar="N", help="normalising flows of each group of an nvae")
-    group.add_argument("--ladder", metavar="TEXT", help="scales of an nvae from coarse to fine: '4x4:5 8x8:10'")
     group.add_argument("--objective", choices=OBJECTIVES)
     group.add_argument("--samples", type=int, metavar="K", help="of iwae")
     group.add_argument("--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight")
