@@ -228,6 +228,14 @@ def test_contrast_is_weighed_beside_the_divergence(x, weight, contrast):
     assert "contrast" not in Consistent(EncoderOnly(), 1.0, shifted)(model, x).named
 
 
+def test_the_temperature_is_that_of_nt_xent_wherever_it_stands(x):
+    model = model_of(LinearGaussian())
+    terms = Consistent(EncoderOnly(), 1.0, shifted, divergence="nt-xent", contrast=1.0, temperature=0.5)(model, x)
+    view, original = model.encoder(shifted(x)), model.encoder(x)
+    for name in ("consistency", "contrast"):
+        torch.testing.assert_close(terms.named[name], nt_xent(view.mean, original.mean, 0.5))
+
+
 def test_a_pair_prior_takes_the_place_of_both_priors(x):
     model, rho = model_of(LinearGaussian(widen=0.3)), 0.9
     terms = Consistent(ELBO(0.5), 0.5, shifted, divergence="avae")(model, x)
@@ -248,6 +256,7 @@ def test_a_pair_prior_takes_the_place_of_both_priors(x):
         (dict(weight=1.0, views=0), "a consistency weight of 1.0 needs views to compare: set views to 1 or more"),
         (dict(contrast=2.0, views=0), "a contrast weight of 2.0 needs views"),
         (dict(transform=None), "pass transform"),
+        (dict(temperature=0.0), "temperature must be above 0"),
         (dict(weight=CoolDown(1.0), views=0), "set views to 1"),
     ],
 )

@@ -34,8 +34,8 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "likelihood height width flows ladder "
-    "objective samples gradient beta consistency contrast views transform divergence target warm_up cool_down stop_gradient "
-    "epochs batch_size points learning_rate precision devices seed"
+    "objective samples gradient beta consistency contrast temperature views transform divergence target "
+    "warm_up cool_down stop_gradient epochs batch_size points learning_rate precision devices seed"
 ).split()
 
 
@@ -98,6 +98,9 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--contrast", type=float, metavar="WEIGHT", help="of NT-Xent beside the divergence, such as 3000 (default: 0)"
+    )
+    group.add_argument(
+        "--temperature", type=float, metavar="T", help="of NT-Xent: 0.5 spares neighbours (default: 0.1)"
     )
     group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
     group.add_argument("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")

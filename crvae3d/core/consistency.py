@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from crvae3d.core.contrastive import nt_xent
 from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Objective, Terms
@@ -44,6 +43,8 @@ class Consistent:
         target: what a view must reconstruct: itself (`view`, as in the paper) or the shape it was made of (`original`).
         contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence: it also pushes
             other shapes apart. A number or a schedule.
+        temperature: of NT-Xent, here and as the divergence. The lower, the more it pushes away the nearest others alone,
+            which are mostly of the same kind (Wang and Liu, Understanding the Behaviour of Contrastive Loss, 2021).
     """
 
     objective: Objective
@@ -54,12 +55,15 @@ class Consistent:
     stop_gradient: bool = False
     target: str = "view"
     contrast: Schedule = 0.0
+    temperature: float = 0.1
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
             unknown("divergence", self.divergence, DIVERGENCES)
         if self.target not in TARGETS:
             unknown("target", self.target, TARGETS)
+        if not self.temperature > 0:
+            raise InputError(f"temperature must be above 0, got {self.temperature}; 0.1 and 0.5 are usual")
         if self.views < 0:
             raise InputError(f"views must be 0 or more, got {self.views}")
         for name, weight in (("consistency", self.weight), ("contrast", self.contrast)):
@@ -100,10 +104,14 @@ class Consistent:
         view = self.transform(x, generator=generator)
         terms = self.objective(model, view, target=x if self.target == "original" else None, progress=progress)
         reference = posterior.detach() if self.stop_gradient else posterior
-        tied = {"consistency": DIVERGENCES[self.divergence](terms.posterior, reference)}
+        tied = {"consistency": self._divergence(self.divergence, terms.posterior, reference)}
         if ever(self.contrast):
-            tied["contrast"] = nt_xent(terms.posterior.mean, reference.mean)
+            tied["contrast"] = self._divergence("nt-xent", terms.posterior, reference)
         return terms, tied
+
+    def _divergence(self, name: str, view: Distribution, original: Distribution) -> Tensor:
+        options = {"temperature": self.temperature} if name == "nt-xent" else {}
+        return DIVERGENCES[name](view, original, **options)
 
 
 def _mean(terms: list[Tensor]) -> Tensor:

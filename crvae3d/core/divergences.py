@@ -61,7 +61,7 @@ DIVERGENCES: dict[str, Divergence] = {
     "avae": correlated_prior,
     "simvae": shared_mean_prior,
     "triplet": lambda view, original: triplet(view.mean, original.mean),
-    "nt-xent": lambda view, original: nt_xent(view.mean, original.mean),
+    "nt-xent": lambda view, original, temperature=0.1: nt_xent(view.mean, original.mean, temperature),
 }
 """Nats per shape; squared code units for `wasserstein`, squared distances of unit codes for `triplet`."""
 

@@ -107,6 +107,7 @@ class Objective:
         consistency: lambda, the weight of what `divergence` names; None for the one in `WEIGHTS`, 0 is the plain model.
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
         contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence.
+        temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike.
         views: views of each shape; None for one where there is a weight of either, else none.
         transform: family of views, a name in `TRANSFORMS` or `IMAGE_TRANSFORMS`.
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
@@ -123,6 +124,7 @@ class Objective:
     beta: float | None = None
     consistency: float | None = None
     contrast: float = 0.0
+    temperature: float = 0.1
     views: int | None = None
     transform: str = "mixed"
     divergence: str = "kl"
@@ -149,6 +151,8 @@ class Objective:
             raise InputError(
                 f"gradient belongs to the objective iwae, and {self.objective} has no choice: leave it out"
             )
+        if self.temperature != 0.1 and not (self.contrast or self.divergence == "nt-xent"):
+            raise InputError("a temperature belongs to NT-Xent: give it a contrast weight or the divergence nt-xent")
         if self.objective == "none" and not (self.consistency or self.contrast):
             raise InputError(
                 "the objective none leaves training to the regulariser: give it a consistency or contrast weight above 0"
@@ -177,6 +181,7 @@ class Objective:
             self.stop_gradient,
             self.target,
             self._cooled(self.contrast),
+            self.temperature,
         )
 
     @property
