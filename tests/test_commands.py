@@ -438,8 +438,8 @@ def test_the_options_of_the_command_line_are_those_of_the_tables():
 def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypatch, capsys):
     made = []
     monkeypatch.setattr("crvae3d.experiment.runs.train", lambda settings, *_, **__: made.append(settings.objective))
-    forms = "", "--paper", "--invariant", "--invariant --consistency 3", "--divergence wasserstein", "--contrast 3000"
-    for options in (*forms, "--consistency 0 --contrast 5"):
+    forms = "", "--paper", "--invariant", "--invariant --consistency 3", "--divergence wasserstein"
+    for options in (*forms, "--contrast 1000 --temperature 0.5", "--consistency 0 --contrast 5"):
         assert main(f"train shapes --out x {options}".split()) == 0
     default, paper, invariant, changed, wasserstein, beside, alone = made
     assert (default.divergence, default.consistency, default.target, default.transform) == (
@@ -452,7 +452,8 @@ def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypa
     assert (invariant.divergence, invariant.consistency, invariant.target) == ("nt-xent", 100, "original")
     assert (changed.divergence, changed.consistency, changed.transform) == ("nt-xent", 3, "so3")
     assert (wasserstein.divergence, wasserstein.consistency, wasserstein.target) == ("wasserstein", 10, "original")
-    assert (beside.divergence, beside.consistency, beside.contrast, beside.made_views) == ("kl", 1, 3000, 1)
+    assert (beside.divergence, beside.consistency, beside.contrast, beside.made_views) == ("kl", 1, 1000, 1)
+    assert (beside.temperature, alone.temperature) == (0.5, 0.1)
     assert (alone.consistency, alone.contrast, alone.made_views) == (0, 5, 1)
     assert tuple(tables.WEIGHTS) == tuple(DIVERGENCES)
     for options in ("", "--paper"):

@@ -97,7 +97,7 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
         "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
     )
     group.add_argument(
-        "--contrast", type=float, metavar="WEIGHT", help="of NT-Xent beside the divergence, such as 3000 (default: 0)"
+        "--contrast", type=float, metavar="WEIGHT", help="of NT-Xent beside the divergence, such as 1000 (default: 0)"
     )
     group.add_argument(
         "--temperature", type=float, metavar="T", help="of NT-Xent: 0.5 spares neighbours (default: 0.1)"
