@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crvae3d.errors import unknown
 from crvae3d.experiment.grid import Cell, Grid, Judging, from_toml
-from crvae3d.experiment.tables import INVARIANT, PAPER
+from crvae3d.experiment.tables import CONTRAST, INVARIANT, PAPER
 
 
 def _three(name: str, group: str, **options: object) -> tuple[Cell, ...]:
@@ -33,7 +33,8 @@ TRIPLET = {"divergence": "triplet"}
 NT_XENT = {"divergence": "nt-xent"}
 ROTATED = {"transform": "so3", "target": "original"}
 DEFAULT = "the default of train: views that go farther and rebuild the original"
-DEFAULT_CELL = "CR-beta-VAE, mixed, original"
+KL_CELL = "CR-beta-VAE, mixed, original"
+DEFAULT_CELL = "CR-beta-VAE + NT-Xent, mixed, original"
 FARTHER = {"transform": "mixed", "target": "original"}
 
 PAPER3D = Grid(
@@ -109,7 +110,8 @@ PAPER3D = Grid(
             },
         ),
         Cell(f"{AUG}, mixed, original", DEFAULT, {**FARTHER, "consistency": 0.0, "views": 1}, "beta-VAE"),
-        Cell(DEFAULT_CELL, DEFAULT, FARTHER, f"{AUG}, mixed, original"),
+        Cell(KL_CELL, DEFAULT, FARTHER, f"{AUG}, mixed, original"),
+        Cell(DEFAULT_CELL, DEFAULT, {**FARTHER, "contrast": CONTRAST, "temperature": 0.5}, KL_CELL),
         *CONTROL_CELLS,
         *_three("IWAE 50", "base models", objective="iwae", samples=50, gradient="one"),
     ),

@@ -84,6 +84,9 @@ WEIGHTS = {
 }
 """The weight of each divergence where none is given."""
 
+CONTRAST = 1000.0
+"""The default's weight of NT-Xent beside KL."""
+
 OF_FLAT_CODES = ("wasserstein", "avae", "simvae")
 """The divergences that are known between Gaussians alone, and not between hierarchies."""
 
