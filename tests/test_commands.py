@@ -453,12 +453,13 @@ def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypa
     assert (changed.divergence, changed.consistency, changed.transform) == ("nt-xent", 3, "so3")
     assert (wasserstein.divergence, wasserstein.consistency, wasserstein.target) == ("wasserstein", 10, "original")
     assert (beside.divergence, beside.consistency, beside.contrast, beside.made_views) == ("kl", 1, 1000, 1)
-    assert (beside.temperature, alone.temperature) == (0.5, 0.1)
+    assert (default.contrast, default.temperature) == (beside.contrast, beside.temperature) == (1000, 0.5)
+    assert all(form.contrast == 0 for form in (paper, invariant, changed, wasserstein))
     assert (alone.consistency, alone.contrast, alone.made_views) == (0, 5, 1)
     assert tuple(tables.WEIGHTS) == tuple(DIVERGENCES)
     for options in ("", "--paper"):
         assert main(f"train digits --out x {options}".split()) == 0
-    assert made[-2] == made[-1] and (made[-1].target, made[-1].transform) == ("view", "affine")
+    assert made[-2] == made[-1] and (made[-1].target, made[-1].transform, made[-1].contrast) == ("view", "affine", 0)
     with pytest.raises(SystemExit):
         main("train shapes --out x --paper --invariant".split())
     assert "not allowed with" in capsys.readouterr().err

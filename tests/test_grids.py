@@ -8,6 +8,7 @@ import pytest
 from crvae3d.cli.main import main
 from crvae3d.errors import InputError
 from crvae3d.experiment import compare
+from crvae3d.experiment.comparison import gather
 from crvae3d.experiment.grids import GRIDS, INVARIANT_CELL, read_grid
 from crvae3d.experiment.settings import Settings
 from crvae3d.experiment.tables import INVARIANT
@@ -18,6 +19,35 @@ def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
     for cell, form in ((grid.chosen[0], {}), (INVARIANT_CELL, INVARIANT)):
         options = grid.shared | grid[cell].options
         assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10", **form).objective
+
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    ("place", "data", "grid", "epochs"),
+    [
+        ("paper3d/test", "modelnet10", "paper3d", None),
+        ("mixed40_30/validation", "modelnet40", "mixed40.toml", 30),
+        ("mixed40/validation", "modelnet40", "mixed40.toml", None),
+        ("mixed10/validation", "modelnet10", "mixed40.toml", 20),
+        ("rotated/validation", "modelnet10", "rotated.toml", None),
+        ("rotated40/validation", "modelnet40", "modelnet40.toml", None),
+        ("mnist/test", "mnist", "paper-images", None),
+        ("omniglot/test", "omniglot", "paper-images", 40),
+        ("nvae/test", "mnist", "nvae.toml", 9),
+        ("nvae_digits/test", "digits", "nvae", 150),
+    ],
+)
+def test_a_grid_goes_on_from_every_committed_result_also_of_before_an_option_existed(place, data, grid, epochs):
+    out, split = BENCHMARKS / "results" / Path(place).parent, Path(place).name
+    cells = json.loads((out / split / "results.json").read_text())["cells"]
+    options = {} if epochs is None else {"epochs": epochs}
+    known = read_grid(grid if grid in GRIDS else BENCHMARKS / grid)
+    tasks = compare.tasks_of(known, data, out, 3, split, None, options)
+    assert gather(tasks, out, split).keys() == {
+        (name, int(seed)) for name, cell in cells.items() for seed in cell["runs"]
+    }
 
 
 def views_of(options: dict) -> int:

@@ -97,10 +97,13 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
         "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
     )
     group.add_argument(
-        "--contrast", type=float, metavar="WEIGHT", help="of NT-Xent beside the divergence, such as 1000 (default: 0)"
+        "--contrast",
+        type=float,
+        metavar="WEIGHT",
+        help="of NT-Xent beside the divergence (default: 1000 of shapes, beside kl)",
     )
     group.add_argument(
-        "--temperature", type=float, metavar="T", help="of NT-Xent: 0.5 spares neighbours (default: 0.1)"
+        "--temperature", type=float, metavar="T", help="of NT-Xent (default: 0.5 beside a divergence, 0.1 as one)"
     )
     group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
     group.add_argument("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")

@@ -74,7 +74,7 @@ def described(task: Task) -> dict[str, object]:
 
 def _complete(settings: dict[str, object]) -> dict[str, object]:
     """Settings as an earlier version wrote them: what it did not know yet has its default."""
-    made = {"model": model_of(settings["model"]), "objective": Objective(**settings["objective"])}
+    made = {"model": model_of(settings["model"]), "objective": Objective.recorded(settings["objective"])}
     made["training"] = Training(**settings["training"])
     return settings | json.loads(json.dumps({name: asdict(part) for name, part in made.items()}))
 

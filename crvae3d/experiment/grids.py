@@ -111,7 +111,7 @@ PAPER3D = Grid(
         ),
         Cell(f"{AUG}, mixed, original", DEFAULT, {**FARTHER, "consistency": 0.0, "views": 1}, "beta-VAE"),
         Cell(KL_CELL, DEFAULT, FARTHER, f"{AUG}, mixed, original"),
-        Cell(DEFAULT_CELL, DEFAULT, {**FARTHER, "contrast": CONTRAST, "temperature": 0.5}, KL_CELL),
+        Cell(DEFAULT_CELL, DEFAULT, {**FARTHER, "contrast": CONTRAST}, KL_CELL),
         *CONTROL_CELLS,
         *_three("IWAE 50", "base models", objective="iwae", samples=50, gradient="one"),
     ),

@@ -60,7 +60,7 @@ def image_objective(network: str, objective: str) -> dict[str, object]:
 
     In a hierarchy the rate rises over the first third of the training, balanced between the groups meanwhile.
     """
-    found: dict[str, object] = {"transform": "affine", "target": "view"}
+    found: dict[str, object] = {"contrast": 0.0, "transform": "affine", "target": "view"}
     if objective == "elbo":
         found |= {"beta": 1.0} | ({"warm_up": 0.3, "balance": True} if network == "nvae" else {})
     return found

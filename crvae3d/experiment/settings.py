@@ -117,7 +117,7 @@ class Settings:
             )
         try:
             found = json.loads((folder / SETTINGS).read_text())
-            model, objective = model_of(found["model"]), Objective(**found["objective"])
+            model, objective = model_of(found["model"]), Objective.recorded(found["objective"])
             return cls(found["data"], found["root"], model, objective, Training(**found["training"]))
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{folder / SETTINGS} is not the settings of a run ({error}); train it anew") from None

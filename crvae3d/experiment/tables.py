@@ -84,15 +84,15 @@ WEIGHTS = {
 }
 """The weight of each divergence where none is given."""
 
-CONTRAST = 1000.0
-"""The default's weight of NT-Xent beside KL."""
+CONTRAST, TEMPERATURE = 1000.0, 0.5
+"""Of NT-Xent in the default, where it stands beside KL. Alone NT-Xent takes the usual temperature, 0.1."""
 
 OF_FLAT_CODES = ("wasserstein", "avae", "simvae")
 """The divergences that are known between Gaussians alone, and not between hierarchies."""
 
-PAPER = {"divergence": "kl", "transform": "scale", "target": "view"}
+PAPER = {"divergence": "kl", "contrast": 0.0, "transform": "scale", "target": "view"}
 """The form of Sinha and Dieng, 2021, for shapes: KL between the posteriors, and a mild view rebuilds itself. beta stays; 1 is
-their ELBO. The default has their KL on views that go farther and rebuild the original."""
+their ELBO. The default has their KL on views that go farther and rebuild the original, and NT-Xent beside it."""
 
 INVARIANT = {"divergence": "nt-xent", "transform": "so3", "target": "original"}
 """For shapes in any pose: rotated views are told from those of other shapes by their codes, and rebuild the unrotated shape."""
@@ -109,8 +109,10 @@ class Objective:
         beta: weight of the rate of elbo; None for `BETA`.
         consistency: lambda, the weight of what `divergence` names; None for the one in `WEIGHTS`, 0 is the plain model.
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
-        contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence.
-        temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike.
+        contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence; None for
+            `CONTRAST` where KL ties views that rebuild the original to it, beside a bound, else 0.
+        temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike. None for
+            `TEMPERATURE` beside another divergence, else 0.1.
         views: views of each shape; None for one where there is a weight of either, else none.
         transform: family of views, a name in `TRANSFORMS` or `IMAGE_TRANSFORMS`.
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
@@ -126,8 +128,8 @@ class Objective:
     gradient: str = "all"
     beta: float | None = None
     consistency: float | None = None
-    contrast: float = 0.0
-    temperature: float = 0.1
+    contrast: float | None = None
+    temperature: float | None = None
     views: int | None = None
     transform: str = "mixed"
     divergence: str = "kl"
@@ -146,6 +148,13 @@ class Objective:
             unknown("divergence", self.divergence, WEIGHTS)
         if self.consistency is None:
             object.__setattr__(self, "consistency", WEIGHTS[self.divergence])
+        if self.contrast is None:
+            tied = self.divergence == "kl" and self.target == "original" and self.consistency > 0
+            bound = self.objective in ("elbo", "iwae")
+            object.__setattr__(self, "contrast", CONTRAST if tied and bound else 0.0)
+        if self.temperature is None:
+            beside = self.contrast and self.divergence != "nt-xent"
+            object.__setattr__(self, "temperature", TEMPERATURE if beside else 0.1)
         if self.beta is not None and self.objective != "elbo":
             raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
         if self.samples is not None and self.objective != "iwae":
@@ -172,6 +181,11 @@ class Objective:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is a part of the training, from 0 to 1, got {getattr(self, name)}")
         self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read
+
+    @classmethod
+    def recorded(cls, settings: dict[str, object]) -> "Objective":
+        """That of a run's record. Those of before there was contrast do not name it."""
+        return cls(**{"contrast": 0.0, "temperature": 0.1} | settings)
 
     def build(self, view: Callable[..., object] | None) -> Consistent:
         """The objective, with t(x) called as `view(x, generator=generator)`; without views there is none."""
@@ -210,7 +224,7 @@ class Objective:
         return Autoencoder() if self.objective == "autoencoder" else EncoderOnly()
 
     def _scheduled(self, weight: float) -> float | WarmUp:
-        return WarmUp(weight, self.warm_up) if self.warm_up and weight else weight
+        return WarmUp(weight, self.warm_up) if self.warm_up and weight else float(weight)
 
     def _cooled(self, weight: float) -> Schedule:
         return (
