@@ -353,7 +353,7 @@ def test_an_evaluation_says_what_is_not_as_it_seems(place, tmp_path, capsys):
 MISTAKES = [
     ("train shapes --height 8 --out {tmp}/x", "height is a setting of mlp, conv, nvae, and not of folding"),
     ("train shapes --warm-up 3 --out {tmp}/x", "warm_up is a part of the training"),
-    ("train shapes --temperature 0.5 --out {tmp}/x", "a temperature belongs to NT-Xent"),
+    ("train shapes --consistency 0 --temperature 0.5 --out {tmp}/x", "a temperature belongs to NT-Xent"),
     ("train shapes --contrast 1 --temperature 0 --out {tmp}/x", "temperature must be above 0"),
     ("train shapes --cool-down 2 --out {tmp}/x", "cool_down is a part of the training"),
     ("train digits --invariant --out {tmp}/x", "--invariant turns shapes"),
