@@ -146,15 +146,7 @@ class Objective:
             unknown("objective", self.objective, OBJECTIVES)
         if self.divergence not in WEIGHTS:
             unknown("divergence", self.divergence, WEIGHTS)
-        if self.consistency is None:
-            object.__setattr__(self, "consistency", WEIGHTS[self.divergence])
-        if self.contrast is None:
-            tied = self.divergence == "kl" and self.target == "original" and self.consistency > 0
-            bound = self.objective in ("elbo", "iwae")
-            object.__setattr__(self, "contrast", CONTRAST if tied and bound else 0.0)
-        if self.temperature is None:
-            beside = self.contrast and self.divergence != "nt-xent"
-            object.__setattr__(self, "temperature", TEMPERATURE if beside else 0.1)
+        self._choose()
         if self.beta is not None and self.objective != "elbo":
             raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
         if self.samples is not None and self.objective != "iwae":
@@ -181,6 +173,18 @@ class Objective:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is a part of the training, from 0 to 1, got {getattr(self, name)}")
         self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read
+
+    def _choose(self) -> None:
+        """Give each weight that was left out its value."""
+        if self.consistency is None:
+            object.__setattr__(self, "consistency", WEIGHTS[self.divergence])
+        if self.contrast is None:
+            tied = self.divergence == "kl" and self.target == "original" and self.consistency > 0
+            bound = self.objective in ("elbo", "iwae")
+            object.__setattr__(self, "contrast", CONTRAST if tied and bound else 0.0)
+        if self.temperature is None:
+            beside = self.contrast and self.divergence != "nt-xent"
+            object.__setattr__(self, "temperature", TEMPERATURE if beside else 0.1)
 
     @classmethod
     def recorded(cls, settings: dict[str, object]) -> "Objective":
