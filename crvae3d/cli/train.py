@@ -112,7 +112,10 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
     group.add_argument("--warm-up", type=float, metavar="PART", help="part of the training over which weights rise")
     group.add_argument(
-        "--cool-down", type=float, metavar="PART", help="part of it, at its end, over which lambda falls to nought"
+        "--cool-down",
+        type=float,
+        metavar="PART",
+        help="part of it, at its end, over which lambda and contrast fall to nought",
     )
 
 

@@ -231,6 +231,5 @@ class Objective:
         return WarmUp(weight, self.warm_up) if self.warm_up and weight else float(weight)
 
     def _cooled(self, weight: float) -> Schedule:
-        return (
-            CoolDown(self._scheduled(weight), self.cool_down) if self.cool_down and weight else self._scheduled(weight)
-        )
+        risen = self._scheduled(weight)
+        return CoolDown(risen, self.cool_down) if self.cool_down and weight else risen
