@@ -30,6 +30,20 @@ def fold(fold: torch.nn.Module, codes: Tensor, points: Tensor) -> Tensor:
     return fold.rest(torch.nn.functional.linear(both, weight, fold.of_code.bias))
 
 
+def moments(cloud: Tensor, radii: list[float]) -> Tensor:
+    """Mean and covariance around each point of one cloud (N, 3), point by point: (N, 9 R) in double precision."""
+    cloud, rows = cloud.double(), []
+    for point in cloud:
+        found = []
+        for radius in radii:
+            weights = torch.softmax(-(cloud - point).square().sum(-1) / (2 * radius**2), 0)
+            mean = weights @ cloud
+            covariance = torch.cov(cloud.T, correction=0, aweights=weights)
+            found += [(mean - point) / radius, covariance[tuple(torch.triu_indices(3, 3))] / radius**2]
+        rows.append(torch.cat(found))
+    return torch.stack(rows)
+
+
 class PlainPointNet(torch.nn.Module):
     """PointNet as it is published, with the weights of one of ours: every point of every layer, then a dense maximum."""
 
@@ -41,12 +55,26 @@ class PlainPointNet(torch.nn.Module):
         return self.encoder.posterior(self.pool(points))
 
     def pool(self, points: Tensor) -> Tensor:
+        if self.encoder.neighbourhoods:
+            points = torch.cat([points, self.moments(points)], -1)
         return (
             self.encoder.shared.last(self.encoder.shared.layers(points.flatten(0, 1)))
             .unflatten(0, points.shape[:2])
             .max(1)
             .values
         )
+
+    def moments(self, points: Tensor) -> Tensor:
+        """Of the neighbourhoods, from the whole matrix of distances and the differences to each mean."""
+        found, squared = [], torch.cdist(points, points).square()
+        for radius in (0.1 * 2**scale for scale in reversed(range(self.encoder.neighbourhoods))):
+            weights = torch.softmax(-squared / (2 * radius**2), -1)
+            mean = weights @ points
+            apart = points[:, None] - mean[:, :, None]
+            covariance = torch.einsum("bij,bijk,bijl->bikl", weights, apart, apart)
+            upper = covariance[(..., *torch.triu_indices(3, 3))]
+            found += [(mean - points) / radius, upper / radius**2]
+        return torch.cat(found, -1)
 
 
 class PlainFolding(torch.nn.Module):

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import roma
 import torch
 
 from crvae3d.core.objectives import ELBO
@@ -10,33 +11,39 @@ from crvae3d.errors import InputError
 from crvae3d.points.batch import NUMBERS_A_BLOCK, dense, ragged
 from crvae3d.points.folding import TEMPLATES, Folding, _Fold, plane, sphere
 from crvae3d.points.models import PointModel
+from crvae3d.points.neighbourhoods import moments
 from crvae3d.points.pointnet import NORMS, PointNet, SharedNetwork, distinct, largest
 from tests import references
 
 ENCODERS = [
-    dict(norm=norm, input_transform=turn, head_widths=widths)
-    for norm, turn, widths in itertools.product(NORMS, (False, True), ((), (24, 16)))
+    dict(norm=norm, input_transform=turn, head_widths=widths, neighbourhoods=scales)
+    for norm, turn, widths, scales in itertools.product(NORMS, (False, True), ((), (24, 16)), (0, 2))
 ]
+
+
+def cloud(*size: int) -> torch.Tensor:
+    """Points in or about the unit sphere."""
+    return 0.3 * torch.randn(*size, 3)
 
 
 def encoder_of(options) -> PointNet:
     encoder = PointNet(6, (8, 16, 32), **options)
     if encoder.align is not None:  # past its start, where it is the identity
         torch.nn.init.normal_(encoder.align.head[-1].weight, std=0.3)
-    encoder(torch.randn(8, 50, 3))  # gives a batch norm statistics of its own
+    encoder(cloud(8, 50))  # gives a batch norm statistics of its own
     return encoder.eval()
 
 
 @pytest.mark.parametrize("options", ENCODERS, ids=str)
 class TestEveryEncoder:
     def test_is_invariant_to_the_order_of_points(self, options):
-        encoder, x = encoder_of(options), torch.randn(3, 40, 3)
+        encoder, x = encoder_of(options), cloud(3, 40)
         shuffled = x[:, torch.randperm(40)]
         torch.testing.assert_close(encoder(x).mean, encoder(shuffled).mean)
         torch.testing.assert_close(encoder(x).stddev, encoder(shuffled).stddev)
 
     def test_padding_changes_nothing(self, options):
-        encoder, small, large = encoder_of(options), torch.randn(700, 3), torch.randn(2048, 3)
+        encoder, small, large = encoder_of(options), cloud(700), cloud(2048)
         together = encoder(ragged([small, large]))
         for i, alone in enumerate((small, large)):
             torch.testing.assert_close(together.mean[i], encoder(alone[None]).mean[0])
@@ -44,17 +51,17 @@ class TestEveryEncoder:
 
     def test_padding_reaches_no_gradient_in_training(self, options):
         encoder = encoder_of(options).train()
-        batch = ragged([torch.randn(5, 3), torch.randn(9, 3)])
+        batch = ragged([cloud(5), cloud(9)])
         points = batch.points.requires_grad_()
         encoder(batch).mean.square().sum().backward()
         assert (points.grad[~batch.mask] == 0).all() and (points.grad[batch.mask] != 0).any()
 
     def test_shapes_in_a_batch_do_not_see_each_other(self, options):
-        encoder, x = encoder_of(options), torch.randn(3, 40, 3)
+        encoder, x = encoder_of(options), cloud(3, 40)
         torch.testing.assert_close(encoder(x).mean[1:2], encoder(x[1:2]).mean)
 
     def test_tells_shapes_apart(self, options):
-        encoder, x = encoder_of(options), torch.randn(2, 40, 3)
+        encoder, x = encoder_of(options), cloud(2, 40)
         assert (encoder(x).mean[0] - encoder(x).mean[1]).abs().max() > 1e-3
 
 
@@ -62,6 +69,62 @@ def test_input_transform_starts_as_the_identity():
     encoder = PointNet(6, (8, 16, 32), input_transform=True)
     points = torch.randn(2, 20, 3)
     assert torch.equal(encoder.align(points), torch.eye(3).expand(2, 3, 3))
+
+
+@pytest.mark.parametrize("block", [2**20, 150], ids=["one-block", "parts-of-a-cloud"])
+class TestNeighbourhoods:
+    @pytest.fixture(autouse=True)
+    def small_blocks(self, block, monkeypatch):
+        monkeypatch.setitem(NUMBERS_A_BLOCK, "cpu", block)
+
+    def test_moments_equal_their_definition(self, block):
+        clouds = cloud(3, 25)
+        expected = torch.stack([references.moments(one, [0.4, 0.2, 0.1]) for one in clouds])
+        torch.testing.assert_close(moments(clouds, 3), expected.float(), rtol=1e-4, atol=1e-4)
+
+    def test_padded_points_have_no_weight(self, block):
+        clouds = [cloud(9), cloud(25)]
+        batch = ragged(clouds)
+        found = moments(batch.points, 2, batch.mask)
+        assert found.isfinite().all()
+        for one, there, found_there in zip(clouds, batch.mask, found, strict=True):
+            expected = references.moments(one, [0.2, 0.1]).float()
+            torch.testing.assert_close(found_there[there], expected, rtol=1e-4, atol=1e-4)
+
+    def test_mixed_precision_leaves_them_exact(self, block):
+        clouds = cloud(2, 25)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = moments(clouds, 2)
+        assert torch.equal(found, moments(clouds, 2))
+
+    def test_a_rotation_turns_what_lies_around_a_point(self, block):
+        points = cloud(1, 25)
+        turn = roma.random_rotmat()
+        before, after = (of.unflatten(-1, (2, 9)) for of in (moments(points, 2), moments(points @ turn, 2)))
+        torch.testing.assert_close(before[..., :3] @ turn, after[..., :3], rtol=1e-4, atol=1e-4)
+        spread = [of[..., [3, 6, 8]].sum(-1) for of in (before, after)]
+        torch.testing.assert_close(*spread, rtol=1e-4, atol=1e-4)
+
+    def test_gradients_are_right(self, block):
+        clouds = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda x: moments(x, 2), clouds)
+
+
+def test_moments_are_those_of_the_surface_however_densely_it_is_sampled():
+    normals = torch.nn.functional.normalize(torch.randn(1, 8192, 3), dim=-1)
+    surface = 0.8 * normals
+    found = {points: moments(surface[:, :points], 1)[:, :512] for points in (1024, 4096, 8192)}
+    errors = [(found[points] - found[8192]).abs().mean() for points in (1024, 4096)]
+    assert errors[1] < errors[0] / 1.5 < 0.1
+    rows, columns = torch.triu_indices(3, 3)
+    covariance, normal = found[8192][0, :, 3:], normals[0, :512]
+    twice = torch.where(rows == columns, 1, 2)
+    across = (covariance * normal[:, rows] * normal[:, columns] * twice).sum(-1)
+    along = covariance[:, rows == columns].sum(-1) - across
+    assert across.max() < 0.05  # a neighbourhood is flat across the surface
+    torch.testing.assert_close(
+        along.mean(), torch.tensor(2.0), rtol=0.1, atol=0
+    )  # and a radius wide along it, both ways
 
 
 NETWORKS = [(norm, masked) for norm in NORMS for masked in (False, True)]

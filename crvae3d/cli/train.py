@@ -33,7 +33,7 @@ GRADIENTS = ("all", "one")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
-    "likelihood height width flows ladder "
+    "neighbourhoods likelihood height width flows ladder "
     "objective samples gradient beta consistency contrast temperature views transform divergence target "
     "warm_up cool_down stop_gradient epochs batch_size points learning_rate precision devices seed"
 ).split()
@@ -68,6 +68,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; others: of nvae"
+    )
+    group.add_argument(
+        "--neighbourhoods", type=int, metavar="N", help="of each point of a shape, which the encoder reads; 0 for none"
     )
     group.add_argument("--likelihood", choices=LIKELIHOODS, help="of images: bernoulli draws them black and white")
     group.add_argument("--height", type=int, metavar="PIXELS", help="of a folder's pictures (default: the first one's)")

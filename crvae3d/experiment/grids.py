@@ -42,6 +42,7 @@ PAPER3D = Grid(
     shared={
         **PAPER,
         "preset": "small",
+        "neighbourhoods": 0,
         "code_size": 128,
         "encoder_widths": (64, 128, 256),
         "head_widths": (256,),

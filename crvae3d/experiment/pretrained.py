@@ -84,6 +84,8 @@ class VAE(core.VAE):
 def model_of(described: dict[str, object]) -> PointModel | AnyImageModel:
     """The settings of a model from JSON, every name checked: those with a network are of images."""
     kind = image_model(described) if "network" in described else PointModel
+    if kind is PointModel:
+        described = {"neighbourhoods": 0} | described  # those of before there were any do not name them
     known = {field.name for field in fields(kind)}
     for name in described:
         if name not in known:

@@ -24,6 +24,7 @@ class PointModel:
         head_widths: of PointNet's layers between the pooled features and the posterior.
         norm: after PointNet's layers: layer, batch or none.
         input_transform: learn a 3 x 3 matrix applied to each cloud first.
+        neighbourhoods: how many neighbourhoods of each point PointNet reads beside its coordinates.
         output_points: folded points a shape.
         decoder_width: of the hidden layers of each fold.
         template: what is folded: plane, sphere or gaussian.
@@ -44,6 +45,7 @@ class PointModel:
     scale: float = 0.05
     learn_scale: bool = True
     encoder: str = "pointnet"
+    neighbourhoods: int = 3
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
@@ -51,6 +53,8 @@ class PointModel:
         for name in ("code_size", "output_points", "decoder_width", "scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+        if self.neighbourhoods < 0:
+            raise InputError(f"neighbourhoods is how many there are, 0 for none, got {self.neighbourhoods}")
         if not self.encoder_widths or not all(width > 0 for width in (*self.encoder_widths, *self.head_widths)):
             told = f"{self.encoder_widths} and {self.head_widths}"
             raise InputError(f"encoder-widths are one number or more, and all widths positive, got {told}")
@@ -79,6 +83,7 @@ def _pointnet(settings: PointModel) -> nn.Module:
         settings.norm,
         settings.input_transform,
         head_widths=settings.head_widths,
+        neighbourhoods=settings.neighbourhoods,
     )
 
 

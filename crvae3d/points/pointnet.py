@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from crvae3d.core.posteriors import DiagonalGaussian
 from crvae3d.errors import unknown
 from crvae3d.points.batch import blocks, dense
+from crvae3d.points.neighbourhoods import MOMENTS, moments
 
 NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": lambda width: nn.Identity()}
 
@@ -29,6 +30,7 @@ class PointNet(nn.Module):
         input_transform: learn a 3 x 3 matrix that is applied to each cloud first (the paper's T-Net), identity at start.
         log_variance: of the posterior at the start of the training.
         head_widths: of the layers between the pooled features and the posterior; none for a linear posterior.
+        neighbourhoods: S, how many neighbourhoods of each point stand beside its coordinates; 0 for the plain PointNet.
     """
 
     def __init__(
@@ -39,13 +41,14 @@ class PointNet(nn.Module):
         input_transform: bool = False,
         log_variance: float = -4.0,
         head_widths: tuple[int, ...] = (512, 512),
+        neighbourhoods: int = 0,
     ) -> None:
         super().__init__()
         if norm not in NORMS:
             unknown("norm", norm, NORMS)
-        self.code_size = code_size
+        self.code_size, self.neighbourhoods = code_size, neighbourhoods
         self.align = InputTransform(norm) if input_transform else None
-        self.shared = SharedNetwork(widths, norm)
+        self.shared = SharedNetwork(widths, norm, 3 + MOMENTS * neighbourhoods)
         self.between = nn.Sequential()
         if head_widths:
             self.between = nn.Sequential(NORMS[norm](widths[-1]), layers(widths[-1], head_widths, norm))
@@ -70,6 +73,8 @@ class PointNet(nn.Module):
         points = points.to(next(self.parameters()).dtype)
         if self.align is not None:
             points = points @ self.align(points, mask)
+        if self.neighbourhoods:
+            points = torch.cat([points, moments(points, self.neighbourhoods, mask)], -1)
         return self.shared(points, mask)
 
 
@@ -82,13 +87,13 @@ def layers(size: int, widths: tuple[int, ...], norm: str) -> nn.Sequential:
 
 
 class SharedNetwork(nn.Module):
-    """The same layers for every point, then the maximum over each cloud: (B, N, 3) to (B, widths[-1])."""
+    """The same layers for every point, then the maximum over each cloud: (B, N, size) to (B, widths[-1])."""
 
-    def __init__(self, widths: tuple[int, ...], norm: str) -> None:
+    def __init__(self, widths: tuple[int, ...], norm: str, size: int = 3) -> None:
         super().__init__()
         *hidden, last = widths
-        self.layers = layers(3, tuple(hidden), norm)
-        self.last = nn.Linear((3, *hidden)[-1], last)
+        self.layers = layers(size, tuple(hidden), norm)
+        self.last = nn.Linear((size, *hidden)[-1], last)
 
     def forward(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
         """`last(layers(points)).amax(1)`, of the points that exist.
