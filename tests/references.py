@@ -65,15 +65,15 @@ class PlainPointNet(torch.nn.Module):
         )
 
     def moments(self, points: Tensor) -> Tensor:
-        """Of the neighbourhoods, from the whole matrix of distances and the differences to each mean."""
+        """Of the neighbourhoods, from the whole matrix of distances, one softmax and two products a radius."""
         found, squared = [], torch.cdist(points, points).square()
+        upper = torch.triu_indices(3, 3)
         for radius in (0.1 * 2**scale for scale in reversed(range(self.encoder.neighbourhoods))):
             weights = torch.softmax(-squared / (2 * radius**2), -1)
             mean = weights @ points
-            apart = points[:, None] - mean[:, :, None]
-            covariance = torch.einsum("bij,bijk,bijl->bikl", weights, apart, apart)
-            upper = covariance[(..., *torch.triu_indices(3, 3))]
-            found += [(mean - points) / radius, upper / radius**2]
+            square = weights @ (points[..., upper[0]] * points[..., upper[1]])
+            covariance = square - mean[..., upper[0]] * mean[..., upper[1]]
+            found += [(mean - points) / radius, covariance / radius**2]
         return torch.cat(found, -1)
 
 

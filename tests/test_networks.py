@@ -202,10 +202,9 @@ def test_a_fold_in_blocks_equals_the_published_one(block, monkeypatch):
 
 
 def test_a_step_equals_that_of_the_straightforward_implementation():
-    model = PointModel(
-        code_size=16, encoder_widths=(16, 32, 64), head_widths=(32,), output_points=100, decoder_width=32
-    )
-    model = model.build()
+    """Without neighbourhoods, whose rounding decides now and then which of two points wins a feature."""
+    sizes = dict(code_size=16, encoder_widths=(16, 32, 64), head_widths=(32,), output_points=100, decoder_width=32)
+    model = PointModel(**sizes, neighbourhoods=0).build()
     x = torch.rand(4, 160, 3) - 0.5
     found = []
     for form in (model, references.plain(model)):
@@ -217,6 +216,19 @@ def test_a_step_equals_that_of_the_straightforward_implementation():
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=0)
     for name, mine, theirs in zip(dict(model.named_parameters()), found[0][1], found[1][1], strict=True):
         assert (mine - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6, name
+
+
+def test_an_encoder_with_neighbourhoods_equals_the_straightforward_one_in_double_precision():
+    encoder = PointNet(16, (16, 32, 64), head_widths=(32,), neighbourhoods=3).double()
+    x = torch.rand(4, 160, 3, dtype=torch.float64) - 0.5
+    found = []
+    for form in (encoder, references.PlainPointNet(encoder)):
+        encoder.zero_grad()
+        posterior = form(x)
+        (posterior.mean.square().sum() + posterior.stddev.sum()).backward()
+        found.append([posterior.mean, posterior.stddev, *(weight.grad for weight in encoder.parameters())])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

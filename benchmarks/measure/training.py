@@ -115,13 +115,15 @@ def needed_flops(preset: str, name: str, batch: int) -> float:
 
 def _one(model: VAE, settings: PointModel, x: torch.Tensor) -> float:
     batch, size = x.shape[:2]
-    widths = (3, *settings.encoder_widths)
+    with without_gradient(x.device.type):
+        read = model.encoder.read(x)
+        winner = model.encoder.shared._winners(read, None)[1]
+    widths = (read.shape[-1], *settings.encoder_widths)
     hidden = sum(a * b for a, b in zip(widths[:-2], widths[1:-1], strict=True))
     last = widths[-2] * widths[-1]
-    with without_gradient(x.device.type):
-        winner = model.encoder.shared._winners(x, None)[1]
     won = sum(len(row.unique()) for row in winner)
-    encoder = batch * size * (hidden + last) + 2 * (won * hidden + batch * last)
+    around = batch * size * size * (4 + 10 * settings.neighbourhoods)  # distances, and ten sums of each neighbourhood
+    encoder = around + batch * size * (hidden + last) + 2 * (won * hidden + batch * last)
     layers = (widths[-1], *settings.head_widths, 2 * settings.code_size)
     head = 3 * batch * sum(a * b for a, b in zip(layers, layers[1:], strict=False))
     width, template = settings.decoder_width, model.decoder.grid.shape[1]

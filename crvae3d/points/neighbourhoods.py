@@ -51,16 +51,20 @@ def _products(of: Tensor) -> Tensor:
 
 
 def _weighted_sums(points: Tensor, values: Tensor, scales: int) -> Tensor:
-    """Sums of `values` (B, N, V) around each point, weighted by exp(-distance^2 / (2 radius^2)): (B, N, S, V)."""
-    largest = SMALLEST * 2 ** (scales - 1)
-    norms = points.square().sum(-1)
-    found = points.new_empty(*points.shape[:2], scales, values.shape[-1])
+    """Sums of `values` (B, N, V) about each point, weighted by exp(-distance^2 / (2 radius^2)): (B, N, S, V).
+
+    The exponent x.y - x^2 / 2 - y^2 / 2 of points in radii is one product of matrices; half the radius is the fourth power.
+    """
+    points = points / (SMALLEST * 2 ** (scales - 1))
+    half = points.square().sum(-1, keepdim=True) / -2
+    left = torch.cat([points, half, torch.ones_like(half)], -1)
+    right = torch.cat([points, torch.ones_like(half), half], -1).mT.contiguous()
+    rows = values.mT.contiguous()
+    found = points.new_empty(len(points), scales, rows.shape[1], points.shape[1])
     for shapes, part in blocks(points, 2 * points.shape[1]):
-        here = points[shapes, part]
-        distance = torch.baddbmm(norms[shapes, None] + norms[shapes, part, None], here, points[shapes].mT, alpha=-2)
-        weight = (distance * (-0.5 / largest**2)).exp()
+        weight = (left[shapes] @ right[shapes, :, part]).exp()
         for scale in range(scales):
             if scale:
                 weight = weight.square().square()
-            found[shapes, part, scale] = (values[shapes].mT @ weight.mT).mT
-    return found
+            found[shapes, scale, :, part] = rows[shapes] @ weight
+    return found.permute(0, 3, 1, 2)

@@ -73,9 +73,13 @@ class PointNet(nn.Module):
         points = points.to(next(self.parameters()).dtype)
         if self.align is not None:
             points = points @ self.align(points, mask)
-        if self.neighbourhoods:
-            points = torch.cat([points, moments(points, self.neighbourhoods, mask)], -1)
-        return self.shared(points, mask)
+        return self.shared(self.read(points, mask), mask)
+
+    def read(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the shared network reads of each point (B, N, 3 + 9 S): where it is, and what lies around it."""
+        if not self.neighbourhoods:
+            return points
+        return torch.cat([points, moments(points, self.neighbourhoods, mask)], -1)
 
 
 def layers(size: int, widths: tuple[int, ...], norm: str) -> nn.Sequential:
