@@ -1,11 +1,13 @@
 """Training: it learns, it resumes bit for bit, it survives what is not finite."""
 
 import csv
+import json
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torch.utils.deterministic as deterministic
 
@@ -209,6 +211,28 @@ def test_weights_travel_and_settings_are_checked(tmp_path):
         VAE.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="no model in"):
         VAE.from_pretrained(tmp_path / "nowhere")
+
+
+def test_a_model_of_before_there_were_neighbourhoods_has_none(tmp_path):
+    model = VAE.build(replace(SMALL, neighbourhoods=0), seed=2)
+    model.save_pretrained(tmp_path)
+    settings = tmp_path / "settings.json"
+    told = json.loads(settings.read_text())
+    del told["model"]["neighbourhoods"]
+    settings.write_text(json.dumps(told))
+    x = torch.randn(2, 40, 3)
+    assert torch.equal(VAE.from_pretrained(tmp_path).embed(x), model.eval().embed(x))
+
+
+def test_weights_that_an_encoder_shares_with_itself_travel(tmp_path):
+    def tie(model: VAE) -> VAE:
+        model.encoder.again = model.encoder.head
+        return model
+
+    tie(VAE.build(SMALL)).save_pretrained(tmp_path)
+    weights = safetensors.torch.load_file(tmp_path / "weights.safetensors")
+    assert torch.equal(weights["encoder.again.weight"], weights["encoder.head.weight"])
+    tie(VAE.build(SMALL, seed=1)).load_state_dict(weights)
 
 
 def test_one_thread_and_two_agree_to_rounding(tmp_path):

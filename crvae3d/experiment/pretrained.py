@@ -77,7 +77,8 @@ class VAE(core.VAE):
         else:
             (folder / SETTINGS).write_text(json.dumps({"model": asdict(self.settings)}, indent=2) + "\n")
         part = folder / f"{WEIGHTS}.part"
-        safetensors.torch.save_file({name: value.contiguous() for name, value in self.state_dict().items()}, part)
+        weights = {name: value.clone().contiguous() for name, value in self.state_dict().items()}  # tied ones too
+        safetensors.torch.save_file(weights, part)
         part.replace(folder / WEIGHTS)
 
 
