@@ -4,7 +4,7 @@
 
 It learns from what the unsupervised encoders of the same size learn from; their frozen codes can be expected to come near
 this figure, not to pass it by much.
-Writes results/DATASET_supervised.json.
+Writes results/DATASET_supervised.json; what is there was made without neighbourhoods (`--neighbourhoods 0`).
 """
 
 import argparse
@@ -29,9 +29,9 @@ from crvae3d.training.supervised import fit_supervised
 RESULTS = Path(__file__).parent / "results"
 
 
-def trained(train: Clouds, training: Training) -> tuple[nn.Module, nn.Linear]:
+def trained(train: Clouds, training: Training, neighbourhoods: int) -> tuple[nn.Module, nn.Linear]:
     """An encoder of preset `small` and the classifier of its means; views are thinned, scaled and jittered."""
-    encoder = PointModel().build(training.seed).encoder
+    encoder = PointModel(neighbourhoods=neighbourhoods).build(training.seed).encoder
     views = Compose([Subset(training.points), Scale(), Jitter()])
     return encoder, fit_supervised(encoder, train, train.labels, views, training)
 
@@ -51,15 +51,17 @@ def main() -> None:
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--precision", default="bf16-mixed", help="default: bf16-mixed")
+    parser.add_argument("--neighbourhoods", type=int, default=3, help="that the encoder reads (default: 3)")
     asked = parser.parse_args()
     splits = load(asked.dataset, asked.data)
     train, validation = learn_from(splits)
     test = validation if asked.split == "validation" else splits.test
     test = test.first(min(POINTS, test.points.shape[1]))
     trainings = [Training(seed=seed, precision=asked.precision) for seed in range(asked.seeds)]
-    values = [accuracy(*trained(train, training), test) for training in track(trainings, "seeds")]
+    values = [accuracy(*trained(train, training, asked.neighbourhoods), test) for training in track(trainings, "seeds")]
     result = {
         "what": f"{asked.dataset}, {asked.split} split: PointNet of preset small, trained with labels",
+        "neighbourhoods": asked.neighbourhoods,
         "made_by": provenance(),
         "accuracy": {
             "mean": statistics.fmean(values),
