@@ -110,6 +110,10 @@ class TestNeighbourhoods:
         assert torch.autograd.gradcheck(lambda x: moments(x, 2), clouds)
 
 
+def test_clouds_far_outside_the_unit_sphere_have_finite_moments():
+    assert moments(1000 * (1 + torch.rand(1, 50, 3)), 3).isfinite().all()
+
+
 def test_moments_are_those_of_the_surface_however_densely_it_is_sampled():
     normals = torch.nn.functional.normalize(torch.randn(1, 8192, 3), dim=-1)
     surface = 0.8 * normals

@@ -62,7 +62,8 @@ def _weighted_sums(points: Tensor, values: Tensor, scales: int) -> Tensor:
     rows = values.mT.contiguous()
     found = points.new_empty(len(points), scales, rows.shape[1], points.shape[1])
     for shapes, part in blocks(points, 2 * points.shape[1]):
-        weight = (left[shapes] @ right[shapes, :, part]).exp()
+        exponent = (left[shapes] @ right[shapes, :, part]).clamp(max=0)  # rounded above it far from the unit sphere
+        weight = exponent.exp()
         for scale in range(scales):
             if scale:
                 weight = weight.square().square()
