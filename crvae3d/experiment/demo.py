@@ -9,7 +9,7 @@ from crvae3d.experiment.settings import Settings
 MODELS = {"VAE": {"consistency": 0.0}, "CR-VAE": {}}
 
 
-def demo(out: str | Path, epochs: int = 12, seed: int = 0, progress: bool = True) -> dict[str, dict[str, object]]:
+def demo(out: str | Path, epochs: int = 10, seed: int = 0, progress: bool = True) -> dict[str, dict[str, object]]:
     """Train what is not trained yet in `out`, compare, and write `out/page.html`.
 
     Returns:
