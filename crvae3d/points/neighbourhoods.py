@@ -20,6 +20,8 @@ MOMENTS = 9
 def moments(points: Points, scales: int, mask: Mask | None = None) -> Tensor:
     """The moments around each point, at `scales` radii of which each is half of the one before, down to `SMALLEST`.
 
+    Every point is weighed for every other: time grows with the square of the points, memory does not.
+
     Args:
         points: (B, N, 3) in the unit sphere.
         scales: S, at least 1.
