@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from crvae3d.points.neighbourhoods import draw
+
 
 def chamfer(a: Tensor, b: Tensor) -> Tensor:
     """mean_i min_j |a_i - b_j|^2 + mean_j min_i |a_i - b_j|^2 of two clouds (N, 3) and (M, 3)."""
@@ -65,16 +67,33 @@ class PlainPointNet(torch.nn.Module):
         )
 
     def moments(self, points: Tensor) -> Tensor:
-        """Of the neighbourhoods, from the whole matrix of distances, one softmax and two products a radius."""
-        found, squared = [], torch.cdist(points, points).square()
-        upper = torch.triu_indices(3, 3)
+        """Of the neighbourhoods, from the whole matrix of distances, one softmax and two products a radius.
+
+        A point is weighed against itself, first, and others: all of them, or of a large cloud those drawn.
+        """
+        others = draw(points)
+        others = (
+            torch.arange(points.shape[1], device=points.device).expand(points.shape[:2]) if others is None else others
+        )
+        there = points.take_along_dim(others[..., None], 1)
+        squared = torch.cdist(points, there).square()
+        squared = squared.scatter(1, others[:, None], torch.inf)
+        squared = torch.cat([torch.zeros_like(squared[..., :1]), squared], -1)
+        found, upper = [], torch.triu_indices(3, 3)
         for radius in (0.1 * 2**scale for scale in reversed(range(self.encoder.neighbourhoods))):
             weights = torch.softmax(-squared / (2 * radius**2), -1)
-            mean = weights @ points
-            square = weights @ (points[..., upper[0]] * points[..., upper[1]])
+            own, weights = weights[..., :1], weights[..., 1:]
+            mean = own * points + weights @ there
+            square = own * products(points) + weights @ products(there)
             covariance = square - mean[..., upper[0]] * mean[..., upper[1]]
             found += [(mean - points) / radius, covariance / radius**2]
         return torch.cat(found, -1)
+
+
+def products(of: Tensor) -> Tensor:
+    """Of the coordinates with each other, (..., 3) to (..., 6)."""
+    rows, columns = torch.triu_indices(3, 3)
+    return of[..., rows] * of[..., columns]
 
 
 class PlainFolding(torch.nn.Module):

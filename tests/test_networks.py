@@ -8,10 +8,11 @@ import torch
 
 from crvae3d.core.objectives import ELBO
 from crvae3d.errors import InputError
+from crvae3d.points import neighbourhoods
 from crvae3d.points.batch import NUMBERS_A_BLOCK, dense, ragged
 from crvae3d.points.folding import TEMPLATES, Folding, _Fold, plane, sphere
 from crvae3d.points.models import PointModel
-from crvae3d.points.neighbourhoods import moments
+from crvae3d.points.neighbourhoods import draw, moments
 from crvae3d.points.pointnet import NORMS, PointNet, SharedNetwork, distinct, largest
 from tests import references
 
@@ -46,7 +47,7 @@ class TestEveryEncoder:
         encoder, small, large = encoder_of(options), cloud(700), cloud(2048)
         together = encoder(ragged([small, large]))
         for i, alone in enumerate((small, large)):
-            torch.testing.assert_close(together.mean[i], encoder(alone[None]).mean[0])
+            torch.testing.assert_close(together.mean[i], encoder(alone[None]).mean[0], rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(together.stddev[i], encoder(alone[None]).stddev[0])
 
     def test_padding_reaches_no_gradient_in_training(self, options):
@@ -112,6 +113,53 @@ class TestNeighbourhoods:
 
 def test_clouds_far_outside_the_unit_sphere_have_finite_moments():
     assert moments(1000 * (1 + torch.rand(1, 50, 3)), 3).isfinite().all()
+
+
+class TestLargeClouds:
+    """Some of their points stand for all, here 64."""
+
+    @pytest.fixture(autouse=True)
+    def fewer(self, monkeypatch):
+        monkeypatch.setattr(neighbourhoods, "SOURCES", 64)
+
+    def test_a_point_is_weighed_against_those_drawn_and_itself(self):
+        points = cloud(1, 200)
+        drawn = draw(points)
+        assert drawn.shape == (1, 64) and len(drawn.unique()) == 64
+        found = moments(points, 2, drawn=drawn)
+        for place in range(200):
+            around = points[0, [place, *(other for other in drawn[0].tolist() if other != place)]]
+            expected = references.moments(around, [0.2, 0.1])[0].float()
+            torch.testing.assert_close(found[0, place], expected, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("turn", [False, True])
+    def test_the_order_of_points_changes_nothing(self, turn):
+        encoder, x = encoder_of(dict(input_transform=turn, neighbourhoods=2)), cloud(3, 200)
+        torch.testing.assert_close(encoder(x).mean, encoder(x[:, torch.randperm(200)]).mean, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("size", [40, 64, 150])
+    def test_padding_changes_nothing(self, size):
+        clouds = [cloud(size), cloud(200)]
+        batch = ragged(clouds)
+        drawn = draw(batch.points, batch.mask)
+        found = moments(batch.points, 2, batch.mask, drawn)[0, :size]
+        alone = clouds[0][None]
+        torch.testing.assert_close(found, moments(alone, 2, None, draw(alone))[0], rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("kind", ["anywhere", "grid", "rounded"])
+    def test_the_draw_is_fair(self, kind):
+        points = torch.rand(50, 1000, 3)
+        points = {"anywhere": points, "grid": (10 * points).floor() / 10, "rounded": (9999 * points).round() / 9999}[
+            kind
+        ]
+        drawn = points.take_along_dim(draw(points)[..., None], 1)
+        of_drawn, of_all = (torch.cat([of.flatten(0, 1).mean(0), of.flatten(0, 1).var(0)]) for of in (drawn, points))
+        assert (of_drawn - of_all).abs().max() < 0.03
+
+    def test_gradients_are_right(self):
+        clouds = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+        drawn = torch.tensor([[0, 3, 4], [5, 1, 2]])
+        assert torch.autograd.gradcheck(lambda x: moments(x, 2, drawn=drawn), clouds)
 
 
 def test_moments_are_those_of_the_surface_however_densely_it_is_sampled():
@@ -222,7 +270,9 @@ def test_a_step_equals_that_of_the_straightforward_implementation():
         assert (mine - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6, name
 
 
-def test_an_encoder_with_neighbourhoods_equals_the_straightforward_one_in_double_precision():
+@pytest.mark.parametrize("sources", [1024, 48])
+def test_an_encoder_with_neighbourhoods_equals_the_straightforward_one_in_double_precision(sources, monkeypatch):
+    monkeypatch.setattr(neighbourhoods, "SOURCES", sources)
     encoder = PointNet(16, (16, 32, 64), head_widths=(32,), neighbourhoods=3).double()
     x = torch.rand(4, 160, 3, dtype=torch.float64) - 0.5
     found = []

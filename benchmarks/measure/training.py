@@ -11,6 +11,7 @@ from crvae3d.experiment.modalities import sized
 from crvae3d.experiment.pretrained import best_device
 from crvae3d.experiment.tables import PAPER, TRANSFORMS, Objective
 from crvae3d.points.models import PointModel
+from crvae3d.points.neighbourhoods import SOURCES, draw
 from crvae3d.points.pointnet import without_gradient
 from measure.timing import Run, in_turn, matrix_product, peak_megabytes
 from tests.references import plain
@@ -116,13 +117,14 @@ def needed_flops(preset: str, name: str, batch: int) -> float:
 def _one(model: VAE, settings: PointModel, x: torch.Tensor) -> float:
     batch, size = x.shape[:2]
     with without_gradient(x.device.type):
-        read = model.encoder.read(x)
+        read = model.encoder.read(x, None, draw(x))
         winner = model.encoder.shared._winners(read, None)[1]
     widths = (read.shape[-1], *settings.encoder_widths)
     hidden = sum(a * b for a, b in zip(widths[:-2], widths[1:-1], strict=True))
     last = widths[-2] * widths[-1]
     won = sum(len(row.unique()) for row in winner)
-    around = batch * size * size * (4 + 10 * settings.neighbourhoods)  # distances, and ten sums of each neighbourhood
+    pairs = batch * size * min(size, SOURCES)
+    around = pairs * (4 + 10 * settings.neighbourhoods)  # distances, and ten sums of each neighbourhood
     encoder = around + batch * size * (hidden + last) + 2 * (won * hidden + batch * last)
     layers = (widths[-1], *settings.head_widths, 2 * settings.code_size)
     head = 3 * batch * sum(a * b for a, b in zip(layers, layers[1:], strict=False))

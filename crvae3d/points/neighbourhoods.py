@@ -15,17 +15,31 @@ SMALLEST = 0.1
 """Radius of the smallest neighbourhood, the standard deviation of its weights, in units of the cloud; others double it."""
 MOMENTS = 9
 """Of each neighbourhood: three of the mean and six of the covariance."""
+SOURCES = 1024
+"""So many points of a larger cloud stand for all of them: its moments are those of all, but for chance."""
 
 
-def moments(points: Points, scales: int, mask: Mask | None = None) -> Tensor:
+def draw(points: Points, mask: Mask | None = None) -> Tensor | None:
+    """Places (B, `SOURCES`) of the points that stand for all of a large cloud; None where it has no more.
+
+    They are those with the largest hash of their coordinates: the same ones in any order, and beside any padding.
+    """
+    if points.shape[1] <= SOURCES:
+        return None
+    x, y, z = points.detach().float().view(torch.int32).long().unbind(-1)
+    mixed = (x * 73856093 ^ y * 19349663 ^ z * 83492791) & 0xFFFFFFFF
+    rank = (mixed ^ mixed >> 16) * 0x2C1B3C6D & 0xFFFFFFFF
+    return (rank if mask is None else rank.masked_fill(~mask, -1)).topk(SOURCES, dim=1).indices
+
+
+def moments(points: Points, scales: int, mask: Mask | None = None, drawn: Tensor | None = None) -> Tensor:
     """The moments around each point, at `scales` radii of which each is half of the one before, down to `SMALLEST`.
-
-    Every point is weighed for every other: time grows with the square of the points, memory does not.
 
     Args:
         points: (B, N, 3) in the unit sphere.
         scales: S, at least 1.
         mask: (B, N), True where a point exists; what is said of others means nothing, but is finite.
+        drawn: places (B, M) of the points that each is weighed against, beside itself; None for all.
 
     Returns:
         (B, N, 9 S): for each radius the way to the mean, in radii (3), and the covariance about it, in squared radii, its
@@ -33,18 +47,28 @@ def moments(points: Points, scales: int, mask: Mask | None = None) -> Tensor:
     """
     with torch.autocast(points.device.type, enabled=False):  # a covariance is a small difference of large numbers
         exact = points.to(torch.promote_types(points.dtype, torch.float32))
-        return _moments(exact, scales, mask).to(points.dtype)
+        return _moments(exact, scales, mask, drawn).to(points.dtype)
 
 
-def _moments(points: Tensor, scales: int, mask: Tensor | None) -> Tensor:
-    powers = torch.cat([torch.ones_like(points[..., :1]), points, _products(points)], -1)
-    if mask is not None:
-        powers = powers * mask[..., None]
-    sums = _weighted_sums(points, powers, scales)
+def _moments(points: Tensor, scales: int, mask: Tensor | None, drawn: Tensor | None) -> Tensor:
+    sums = _sums(points, scales, mask, drawn)
     _, mean, square = (sums / sums[..., :1].clamp_min(0.5)).split([1, 3, 6], -1)  # a point weighs 1 on itself
     way, covariance = mean - points[..., None, :], square - _products(mean)
     radii = SMALLEST * 2.0 ** torch.arange(scales - 1, -1, -1, dtype=points.dtype, device=points.device)[:, None]
     return torch.cat([way / radii, covariance / radii.square()], -1).flatten(2)
+
+
+def _sums(points: Tensor, scales: int, mask: Tensor | None, drawn: Tensor | None) -> Tensor:
+    """The weights about each point, and of the points times them and of their products: (B, N, S, 10)."""
+    powers = torch.cat([torch.ones_like(points[..., :1]), points, _products(points)], -1)
+    if mask is not None:
+        powers = powers * mask[..., None]
+    if drawn is None:
+        return _weighted(points, points, powers, scales)
+    drawn = drawn[..., None]
+    of_drawn = _weighted(points, points.take_along_dim(drawn, 1), powers.take_along_dim(drawn, 1), scales)
+    own = powers.scatter(1, drawn.expand(-1, -1, powers.shape[-1]), 0)  # of points that were not drawn
+    return of_drawn + own[:, :, None]
 
 
 def _products(of: Tensor) -> Tensor:
@@ -52,18 +76,17 @@ def _products(of: Tensor) -> Tensor:
     return torch.cat([of[..., row : row + 1] * of[..., row:] for row in range(3)], -1)
 
 
-def _weighted_sums(points: Tensor, values: Tensor, scales: int) -> Tensor:
-    """Sums of `values` (B, N, V) about each point, weighted by exp(-distance^2 / (2 radius^2)): (B, N, S, V).
+def _weighted(points: Tensor, sources: Tensor, values: Tensor, scales: int) -> Tensor:
+    """Sums of the sources' `values` (B, M, V) about each point, weighted by exp(-distance^2 / (2 radius^2)): (B, N, S, V).
 
     The exponent x.y - x^2 / 2 - y^2 / 2 of points in radii is one product of matrices; half the radius is the fourth power.
     """
-    points = points / (SMALLEST * 2 ** (scales - 1))
-    half = points.square().sum(-1, keepdim=True) / -2
-    left = torch.cat([points, half, torch.ones_like(half)], -1)
-    right = torch.cat([points, torch.ones_like(half), half], -1).mT.contiguous()
+    (point, half), (source, half_source) = (_in_radii(of, SMALLEST * 2 ** (scales - 1)) for of in (points, sources))
+    left = torch.cat([source, half_source, torch.ones_like(half_source)], -1)
+    right = torch.cat([point, torch.ones_like(half), half], -1).mT.contiguous()
     rows = values.mT.contiguous()
     found = points.new_empty(len(points), scales, rows.shape[1], points.shape[1])
-    for shapes, part in blocks(points, 2 * points.shape[1]):
+    for shapes, part in blocks(points, 2 * sources.shape[1]):
         exponent = (left[shapes] @ right[shapes, :, part]).clamp(max=0)  # rounded above it far from the unit sphere
         weight = exponent.exp()
         for scale in range(scales):
@@ -71,3 +94,9 @@ def _weighted_sums(points: Tensor, values: Tensor, scales: int) -> Tensor:
                 weight = weight.square().square()
             found[shapes, scale, :, part] = rows[shapes] @ weight
     return found.permute(0, 3, 1, 2)
+
+
+def _in_radii(points: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """The points in radii, and what each takes from an exponent."""
+    points = points / radius
+    return points, points.square().sum(-1, keepdim=True) / -2

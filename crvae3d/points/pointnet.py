@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from crvae3d.core.posteriors import DiagonalGaussian
 from crvae3d.errors import unknown
 from crvae3d.points.batch import blocks, dense
-from crvae3d.points.neighbourhoods import MOMENTS, moments
+from crvae3d.points.neighbourhoods import MOMENTS, draw, moments
 
 NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": lambda width: nn.Identity()}
 
@@ -71,15 +71,19 @@ class PointNet(nn.Module):
         """The features before the head, (B, F): the maximum over the points of each cloud."""
         points, mask = dense(x)
         points = points.to(next(self.parameters()).dtype)
+        drawn = draw(points, mask) if self.neighbourhoods else None
         if self.align is not None:
             points = points @ self.align(points, mask)
-        return self.shared(self.read(points, mask), mask)
+        return self.shared(self.read(points, mask, drawn), mask)
 
-    def read(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What the shared network reads of each point (B, N, 3 + 9 S): where it is, and what lies around it."""
+    def read(self, points: Tensor, mask: Tensor | None = None, drawn: Tensor | None = None) -> Tensor:
+        """What the shared network reads of each point (B, N, 3 + 9 S): where it is, and what lies around it.
+
+        `drawn` are places of the points that stand for all of a large cloud, None for all.
+        """
         if not self.neighbourhoods:
             return points
-        return torch.cat([points, moments(points, self.neighbourhoods, mask)], -1)
+        return torch.cat([points, moments(points, self.neighbourhoods, mask, drawn)], -1)
 
 
 def layers(size: int, widths: tuple[int, ...], norm: str) -> nn.Sequential:
