@@ -2,13 +2,15 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import active_children
+from pathlib import Path
 
 import pytest
 
@@ -193,13 +195,27 @@ def test_what_no_gradient_has_reached_is_no_figure(done):
     assert found["VAE"]["runs"]["0"]["figures"]["rate"] > 0
 
 
-def test_a_process_that_dies_is_told(archive, tmp_path, monkeypatch):
-    def die(*_):
-        raise BrokenProcessPool("a child is gone")
+def train_on(began: Path) -> None:
+    """What a training makes of the wish that its process ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    began.touch()
+    time.sleep(300)
+
+
+def test_a_process_that_dies_is_told_and_takes_the_others_along(archive, tmp_path, monkeypatch):
+    def die(pool, *_):
+        pool.submit(train_on, tmp_path / "began")
+        while not (tmp_path / "began").exists():
+            time.sleep(0.1)
+        dead = pool.submit(os.abort)
+        pool.submit(int)  # a pool looks after a new process from the next task on
+        dead.result()
 
     monkeypatch.setattr(compare, "_collect", die)
+    others, began = set(active_children()), time.monotonic()
     with pytest.raises(InputError, match="take fewer --jobs"):
         compare.compare(archive, small(), tmp_path, seeds=1, jobs=2, progress=False)
+    assert time.monotonic() - began < 150 and not set(active_children()) - others
 
 
 def test_a_stop_that_reaches_one_process_alone_ends_them_all(archive, tmp_path, monkeypatch):

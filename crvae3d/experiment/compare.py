@@ -4,6 +4,7 @@ Every cell with every seed is a run folder. Stopped and started again, finished 
 was cut off goes on at its last epoch. `results.json` alone tells what is done, where the folders are gone.
 """
 
+import faulthandler
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -175,6 +176,10 @@ def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, pro
                     for process in set(active_children()) - others:
                         process.terminate()
                     raise
+                except BrokenProcessPool:  # a training takes a mere wish that it ended for a wish to stop in good order
+                    for process in set(active_children()) - others:
+                        process.kill()
+                    raise
         except BrokenProcessPool:
             raise InputError(
                 "a process of the comparison died without a word. Perhaps memory ran out: take fewer --jobs, and it goes on. "
@@ -211,7 +216,8 @@ def _collect(pool: ProcessPoolExecutor, jobs: int, tasks: list[Task], advance: C
 
 
 def _start(threads: int, plugin: str | Path | None) -> None:
-    """What a process begins with."""
+    """What a process begins with. One that dies of a fault in a library says where."""
+    faulthandler.enable()
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     load_plugin(plugin)
