@@ -440,7 +440,7 @@ def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypa
     made = []
     monkeypatch.setattr("crvae3d.experiment.runs.train", lambda settings, *_, **__: made.append(settings.objective))
     forms = "", "--paper", "--invariant", "--invariant --consistency 3", "--divergence wasserstein"
-    for options in (*forms, "--contrast 1000 --temperature 0.5", "--consistency 0 --contrast 5"):
+    for options in (*forms, "--contrast 1000 --temperature 0.2", "--consistency 0 --contrast 5"):
         assert main(f"train shapes --out x {options}".split()) == 0
     default, paper, invariant, changed, wasserstein, beside, alone = made
     assert (default.divergence, default.consistency, default.target, default.transform) == (
@@ -454,7 +454,7 @@ def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypa
     assert (changed.divergence, changed.consistency, changed.transform) == ("nt-xent", 3, "so3")
     assert (wasserstein.divergence, wasserstein.consistency, wasserstein.target) == ("wasserstein", 10, "original")
     assert (beside.divergence, beside.consistency, beside.contrast, beside.made_views) == ("kl", 1, 1000, 1)
-    assert (default.contrast, default.temperature) == (beside.contrast, beside.temperature) == (1000, 0.5)
+    assert (default.contrast, default.temperature) == (beside.contrast, beside.temperature) == (1000, 0.2)
     assert all(form.contrast == 0 for form in (paper, invariant, changed, wasserstein))
     assert (alone.consistency, alone.contrast, alone.made_views) == (0, 5, 1)
     assert tuple(tables.WEIGHTS) == tuple(DIVERGENCES)

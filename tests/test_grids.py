@@ -53,7 +53,7 @@ def test_a_grid_goes_on_from_every_committed_result_also_of_before_an_option_exi
 def test_a_run_of_before_there_was_contrast_had_none(tmp_path):
     Settings.of("modelnet10").write(tmp_path)
     kept = json.loads((tmp_path / "settings.json").read_text())
-    assert (Settings.read(tmp_path).objective.contrast, Settings.read(tmp_path).objective.temperature) == (1000, 0.5)
+    assert (Settings.read(tmp_path).objective.contrast, Settings.read(tmp_path).objective.temperature) == (1000, 0.2)
     for name in ("contrast", "temperature", "cool_down"):
         del kept["objective"][name]
     (tmp_path / "settings.json").write_text(json.dumps(kept))

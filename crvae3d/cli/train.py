@@ -106,7 +106,7 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
         help="of NT-Xent beside the divergence (default: 1000 of shapes, beside kl)",
     )
     group.add_argument(
-        "--temperature", type=float, metavar="T", help="of NT-Xent (default: 0.5 beside a divergence, 0.1 as one)"
+        "--temperature", type=float, metavar="T", help="of NT-Xent (default: 0.2 beside a divergence, 0.1 as one)"
     )
     group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
     group.add_argument("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")

@@ -84,7 +84,7 @@ WEIGHTS = {
 }
 """The weight of each divergence where none is given."""
 
-CONTRAST, TEMPERATURE = 1000.0, 0.5
+CONTRAST, TEMPERATURE = 1000.0, 0.2
 """Of NT-Xent in the default, where it stands beside KL. Alone NT-Xent takes the usual temperature, 0.1."""
 
 OF_FLAT_CODES = ("wasserstein", "avae", "simvae")
