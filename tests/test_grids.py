@@ -13,21 +13,23 @@ from crvae3d.experiment.grids import GRIDS, INVARIANT_CELL, read_grid
 from crvae3d.experiment.settings import Settings
 from crvae3d.experiment.tables import INVARIANT
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
 
 def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
-    grid = GRIDS["paper3d"]
-    for cell, form in ((grid.chosen[0], {}), (INVARIANT_CELL, INVARIANT)):
+    paper3d = GRIDS["paper3d"]
+    expected = [(paper3d, paper3d.chosen[0], {"temperature": 0.5}), (paper3d, INVARIANT_CELL, INVARIANT)]
+    grids = [read_grid(BENCHMARKS / f"{name}.toml") for name in ("neighbourhoods", "full40")]
+    for grid, cell, form in (*expected, *((grid, grid.chosen[0], {}) for grid in grids)):
         options = grid.shared | grid[cell].options
         assert Settings.of("modelnet10", **options).objective == Settings.of("modelnet10", **form).objective
-
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.mark.parametrize(
     ("place", "data", "grid", "epochs"),
     [
         ("paper3d/test", "modelnet10", "paper3d", None),
+        ("neighbourhoods40/validation", "modelnet40", "neighbourhoods.toml", None),
         ("mixed40_30/validation", "modelnet40", "mixed40.toml", 30),
         ("mixed40/validation", "modelnet40", "mixed40.toml", None),
         ("mixed10/validation", "modelnet10", "mixed40.toml", 20),
