@@ -46,8 +46,9 @@ class TestEveryEncoder:
     def test_padding_changes_nothing(self, options):
         encoder, small, large = encoder_of(options), cloud(700), cloud(2048)
         together = encoder(ragged([small, large]))
+        rounded = dict(rtol=1e-4, atol=1e-4) if options["neighbourhoods"] else {}  # sums of a thousand weights
         for i, alone in enumerate((small, large)):
-            torch.testing.assert_close(together.mean[i], encoder(alone[None]).mean[0], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(together.mean[i], encoder(alone[None]).mean[0], **rounded)
             torch.testing.assert_close(together.stddev[i], encoder(alone[None]).stddev[0])
 
     def test_padding_reaches_no_gradient_in_training(self, options):
