@@ -92,3 +92,14 @@ def test_rows_are_taken_as_from_an_array_and_travel_alone(tmp_path):
     sent = pickle.dumps(rows)
     assert len(sent) < whole.nbytes / 4
     np.testing.assert_array_equal(np.asarray(pickle.loads(sent)), copied)
+
+
+def test_fewer_points_of_a_scan_in_order_are_of_all_of_it():
+    heights = np.linspace(-1, 1, 1000, dtype=np.float32)
+    scan = Clouds(np.stack([heights, 0 * heights, 0 * heights], axis=-1)[None].repeat(2, axis=0), np.array(["a", "b"]))
+    fewer = scan.first(200)
+    kept = fewer.points[0, :, 0]
+    assert len(np.unique(kept)) == 200 and np.isin(kept, heights).all()
+    assert np.abs(np.quantile(kept, [0.25, 0.5, 0.75]) - [-0.5, 0, 0.5]).max() < 0.2
+    np.testing.assert_array_equal(fewer.points, scan.first(200).points)
+    np.testing.assert_array_equal(scan.first(1000).points, scan.points)

@@ -125,13 +125,17 @@ class Clouds(torch.utils.data.Dataset):
         )
 
     def first(self, points: int) -> "Clouds":
-        """The first `points` points of each shape: a fixed choice, and area-uniform since stores are in random order.
+        """A fixed choice of `points` points of each shape: the first, since stores are in random order.
+
+        Floats are as their archive has them, perhaps a scan in order: of those the same random places of each shape.
 
         Raises:
             InputError: the shapes have fewer.
         """
         if not 0 < points <= self.points.shape[1]:
             raise InputError(f"points must lie in 1..{self.points.shape[1]}, which is what is stored, got {points}")
+        if self.points.dtype.kind == "f" and points < self.points.shape[1]:
+            return replace(self, points=self.points[:, np.random.default_rng(0).permutation(self.points.shape[1])[:points]])
         return replace(self, points=self.points[:, :points])
 
     def own_units(self, points: np.ndarray, index: int) -> np.ndarray:
