@@ -21,11 +21,13 @@ from crvae3d.cli.main import main
 from crvae3d.core.consistency import TARGETS
 from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.datasets.archives import write_archive
+from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import image_tables, tables
 from crvae3d.experiment.modalities import CLOUDS
+from crvae3d.experiment.runs import drawn
 from crvae3d.images.likelihoods import LIKELIHOODS
-from crvae3d.training.settings import PRECISIONS
+from crvae3d.training.settings import PRECISIONS, Training
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +278,31 @@ def test_a_mistake_costs_no_folder_and_no_run(place, tmp_path):
     weights = (place / "vae" / "weights.safetensors").read_bytes()
     assert main(f"train {tmp_path / 'nowhere.npz'} --out {place / 'vae'} --overwrite".split()) == 2
     assert (place / "vae" / "weights.safetensors").read_bytes() == weights
+
+
+def test_a_training_of_some_shapes_depends_on_no_others(place, tmp_path, capsys):
+    data = crvae3d.load(place / "some.npz").train
+    known, _ = carve(data)
+    options = "--preset tiny --epochs 1 --consistency 0 --batch-size 8 --points 64 --train-size 5 --seed 3 --quiet"
+    assert main(f"train {place / 'some.npz'} --out {tmp_path / 'all'} {options}".split()) == 0
+    learnt = set(known.ids[drawn(len(known), Training(train_size=5, seed=3))])
+    assert len(learnt) == 5
+    others = np.array([shape not in learnt for shape in data.ids])
+    points = np.array(data.points)
+    points[others] = points[others][:, ::-1] // 2  # their labels stay, and with them the part that is carved
+    write_archive(tmp_path / "changed_train.npz", replace(data, points=points))
+    assert main(f"train {tmp_path / 'changed.npz'} --out {tmp_path / 'few'} {options}".split()) == 0
+    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("all", "few")]
+    assert weights[0] == weights[1]
+    assert main(f"train {place / 'some.npz'} --out {tmp_path / 'none'} --train-size 1000".split()) == 2
+    assert "1000 is more than the" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+def test_an_epoch_of_some_shapes_is_as_long_and_has_each_of_them_as_often():
+    times = np.bincount(drawn(100, Training(train_size=30)), minlength=100)
+    assert times.sum() == 100 and (times > 0).sum() == 30 and times.max() - times[times > 0].min() == 1
+    assert (drawn(100, Training()) == np.arange(100)).all()
+    assert not (drawn(100, Training(train_size=30, seed=1)) == drawn(100, Training(train_size=30))).all()
 
 
 def test_a_run_stopped_in_its_first_epoch_starts_again(place, tmp_path):

@@ -182,7 +182,9 @@ def test_mixed_precision_trains(tmp_path):
     assert np.isfinite(float(rows(tmp_path)[-1]["train_loss"]))
 
 
-@pytest.mark.parametrize("setting", [dict(epochs=0), dict(precision="bf16"), dict(learning_rate=-1.0)])
+@pytest.mark.parametrize(
+    "setting", [dict(epochs=0), dict(precision="bf16"), dict(learning_rate=-1.0), dict(train_size=0)]
+)
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(InputError):
         Training(**setting)

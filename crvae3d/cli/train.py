@@ -35,7 +35,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 OPTIONS = (
     "neighbourhoods likelihood height width flows ladder "
     "objective samples gradient beta consistency contrast temperature views transform divergence target "
-    "warm_up cool_down stop_gradient epochs batch_size points learning_rate precision devices seed"
+    "warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
 ).split()
 
 
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="show no progress")
     _add_model_arguments(parser)
     group = parser.add_argument_group("training")
+    group.add_argument("--train-size", type=int, metavar="N", help="learn from so many shapes alone, drawn by the seed")
     group.add_argument("--epochs", type=int, metavar="N")
     group.add_argument("--batch-size", type=int, metavar="N", help="shapes a step on each device")
     group.add_argument("--points", type=int, metavar="N", help="points drawn of each shape in every epoch")

@@ -135,7 +135,9 @@ class Clouds(torch.utils.data.Dataset):
         if not 0 < points <= self.points.shape[1]:
             raise InputError(f"points must lie in 1..{self.points.shape[1]}, which is what is stored, got {points}")
         if self.points.dtype.kind == "f" and points < self.points.shape[1]:
-            return replace(self, points=self.points[:, np.random.default_rng(0).permutation(self.points.shape[1])[:points]])
+            return replace(
+                self, points=self.points[:, np.random.default_rng(0).permutation(self.points.shape[1])[:points]]
+            )
         return replace(self, points=self.points[:, :points])
 
     def own_units(self, points: np.ndarray, index: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.data import Subset
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
@@ -23,7 +24,7 @@ from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, tu
 from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.modalities import CLOUDS, modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
-from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, train, without_decoder
+from crvae3d.experiment.runs import control_of, decodes, drawn, is_finished, learn_from, train, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.training.supervised import fit_supervised
@@ -143,12 +144,13 @@ def _supervised(task: Task) -> nn.Module:
         task.settings.write(task.folder, control="supervised")
         loading = modality_of(task.settings.model).loading(task.settings.model)
         known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False, **loading))
+        epoch = drawn(len(known), task.settings.training)
         if known.labels is None:
             raise InputError(f"{task.settings.data} has no labels to train with: leave the control `supervised` out")
         model = VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
         training, modality = task.settings.training, modality_of(task.settings.model)
         views = modality.augmented(task.settings.model, modality.points(known, training.points))
-        fit_supervised(model.encoder, known, known.labels, views, training)
+        fit_supervised(model.encoder, Subset(known, epoch), known.labels[epoch], views, training)
         model.save_pretrained(task.folder)
     return without_decoder(VAE.from_pretrained(task.folder, best_device()))
 

@@ -10,8 +10,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import Subset
 
 from crvae3d.datasets.clouds import Clouds, Resident, carve
 from crvae3d.datasets.images.images import Images
@@ -56,6 +58,7 @@ def train(
     modality = modality_of(settings.model)
     splits = load(settings.data, settings.root, progress=progress and first, **modality.loading(settings.model))
     rest, validation = learn_from(splits)
+    epoch = drawn(len(rest), training)
     points = modality.points(rest, training.points)
     if first and points < training.points:
         say(f"{splits.name} has {points} points a shape: all are taken, {training.points} were asked for")
@@ -68,7 +71,8 @@ def train(
         settings.write(out, source=splits.form)
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
-    data = *on_the_gpu_if_it_fits(rest, validation, training), modality.drawn(settings.model, points)
+    known, seen = on_the_gpu_if_it_fits(rest, validation, training)
+    data = Subset(known, epoch), seen, modality.drawn(settings.model, points)
     with nullcontext() if decodes(settings) else _held(model.decoder):
         fit(model, objective, *data, training, out, save, out.name, resume, progress)
     return model.eval()
@@ -110,6 +114,19 @@ def learn_from(splits: Splits) -> tuple[Clouds | Images, Clouds | Images]:
     if splits.validation is not None:
         return splits.train, splits.validation
     return carve(splits.train, VALIDATION_SHARE, VALIDATION_SEED)
+
+
+def drawn(shapes: int, training: Training) -> np.ndarray:
+    """Which of so many shapes an epoch has: each once; or as many as are to be learnt from, over and over.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    size = shapes if training.train_size is None else training.train_size
+    if size > shapes:
+        raise InputError(f"train-size {size} is more than the {shapes} that there are to learn from")
+    chosen = np.arange(shapes) if size == shapes else np.random.default_rng(training.seed).permutation(shapes)[:size]
+    return np.resize(chosen, shapes)
 
 
 def decodes(settings: Settings) -> bool:

@@ -22,6 +22,8 @@ class Training:
         seed: of the weights, the order of the shapes, the subsets, the views and the posterior's samples.
         devices: how many devices to train on; 0 for all that Lightning finds.
         penalty: weight of what a model asks for its own weights, such as the spectral norms of an NVAE; others ask nothing.
+        train_size: learn from so many shapes alone, which the seed draws; None for all. An epoch has as many steps as with
+            all: each of them comes the oftener.
         patience: that many non-finite steps in a row stop the training.
     """
 
@@ -36,11 +38,14 @@ class Training:
     devices: int = 1
     patience: int = 20
     penalty: float = 0.0
+    train_size: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "points", "learning_rate", "clip", "patience"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+        if self.train_size is not None and self.train_size < 1:
+            raise InputError(f"train-size must be at least 1, got {self.train_size}")
         if self.points < 2:
             raise InputError(f"points must be at least 2, got {self.points}: a view is half of them")
         if min(self.seed, self.devices, self.penalty) < 0:
