@@ -30,6 +30,7 @@ def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
     [
         ("paper3d/test", "modelnet10", "paper3d", None),
         ("neighbourhoods40/validation", "modelnet40", "neighbourhoods.toml", None),
+        ("neighbourhoods10/validation", "modelnet10", "neighbourhoods.toml", 20),
         ("mixed40_30/validation", "modelnet40", "mixed40.toml", 30),
         ("mixed40/validation", "modelnet40", "mixed40.toml", None),
         ("mixed10/validation", "modelnet10", "mixed40.toml", 20),
@@ -37,6 +38,7 @@ def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
         ("rotated40/validation", "modelnet40", "modelnet40.toml", None),
         ("mnist/test", "mnist", "paper-images", None),
         ("omniglot/test", "omniglot", "paper-images", 40),
+        ("scarce/test", "mnist", "scarce.toml", None),
         ("nvae/test", "mnist", "nvae.toml", 9),
         ("nvae_digits/test", "digits", "nvae", 150),
     ],
