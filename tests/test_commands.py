@@ -25,7 +25,7 @@ from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import image_tables, tables
 from crvae3d.experiment.modalities import CLOUDS
-from crvae3d.experiment.runs import drawn
+from crvae3d.experiment.runs import one_epoch
 from crvae3d.images.likelihoods import LIKELIHOODS
 from crvae3d.training.settings import PRECISIONS, Training
 
@@ -285,7 +285,7 @@ def test_a_training_of_some_shapes_depends_on_no_others(place, tmp_path, capsys)
     known, _ = carve(data)
     options = "--preset tiny --epochs 1 --consistency 0 --batch-size 8 --points 64 --train-size 5 --seed 3 --quiet"
     assert main(f"train {place / 'some.npz'} --out {tmp_path / 'all'} {options}".split()) == 0
-    learnt = set(known.ids[drawn(len(known), Training(train_size=5, seed=3))])
+    learnt = set(known.ids[one_epoch(len(known), Training(train_size=5, seed=3))])
     assert len(learnt) == 5
     others = np.array([shape not in learnt for shape in data.ids])
     points = np.array(data.points)
@@ -299,10 +299,10 @@ def test_a_training_of_some_shapes_depends_on_no_others(place, tmp_path, capsys)
 
 
 def test_an_epoch_of_some_shapes_is_as_long_and_has_each_of_them_as_often():
-    times = np.bincount(drawn(100, Training(train_size=30)), minlength=100)
+    times = np.bincount(one_epoch(100, Training(train_size=30)), minlength=100)
     assert times.sum() == 100 and (times > 0).sum() == 30 and times.max() - times[times > 0].min() == 1
-    assert (drawn(100, Training()) == np.arange(100)).all()
-    assert not (drawn(100, Training(train_size=30, seed=1)) == drawn(100, Training(train_size=30))).all()
+    assert (one_epoch(100, Training()) == np.arange(100)).all()
+    assert not (one_epoch(100, Training(train_size=30, seed=1)) == one_epoch(100, Training(train_size=30))).all()
 
 
 def test_a_run_stopped_in_its_first_epoch_starts_again(place, tmp_path):

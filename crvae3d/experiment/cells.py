@@ -24,7 +24,7 @@ from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, tu
 from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.modalities import CLOUDS, modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
-from crvae3d.experiment.runs import control_of, decodes, drawn, is_finished, learn_from, train, without_decoder
+from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, one_epoch, train, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.training.supervised import fit_supervised
@@ -144,7 +144,7 @@ def _supervised(task: Task) -> nn.Module:
         task.settings.write(task.folder, control="supervised")
         loading = modality_of(task.settings.model).loading(task.settings.model)
         known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False, **loading))
-        epoch = drawn(len(known), task.settings.training)
+        epoch = one_epoch(len(known), task.settings.training)
         if known.labels is None:
             raise InputError(f"{task.settings.data} has no labels to train with: leave the control `supervised` out")
         model = VAE.build(task.settings.model, task.settings.training.seed).to(best_device())

@@ -58,7 +58,7 @@ def train(
     modality = modality_of(settings.model)
     splits = load(settings.data, settings.root, progress=progress and first, **modality.loading(settings.model))
     rest, validation = learn_from(splits)
-    epoch = drawn(len(rest), training)
+    epoch = one_epoch(len(rest), training)
     points = modality.points(rest, training.points)
     if first and points < training.points:
         say(f"{splits.name} has {points} points a shape: all are taken, {training.points} were asked for")
@@ -116,7 +116,7 @@ def learn_from(splits: Splits) -> tuple[Clouds | Images, Clouds | Images]:
     return carve(splits.train, VALIDATION_SHARE, VALIDATION_SEED)
 
 
-def drawn(shapes: int, training: Training) -> np.ndarray:
+def one_epoch(shapes: int, training: Training) -> np.ndarray:
     """Which of so many shapes an epoch has: each once; or as many as are to be learnt from, over and over.
 
     Raises:
