@@ -103,7 +103,7 @@ def _recorded(preset: str, name: str, batch: int) -> Callable[[], None]:
     from crvae3d.training.module import _given
     from crvae3d.training.recorded import Recorded, on_cuda
 
-    model, x, objective = training._setting(preset, name, batch)
+    model, x, objective = training.setting(preset, name, batch)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
 
     def inputs() -> tuple:

@@ -107,6 +107,7 @@ def test_packed_archives_load_under_the_name_they_were_given(folder, tmp_path):
 WRONG = {
     "modelnet4": r"did you mean 'modelnet40'\? known are shapes, modelnet10, modelnet40",
     "./nowhere": "nowhere does not exist; give a folder",
+    "~nobody-has-this-name/shapes": "~nobody-has-this-name/shapes does not exist; give a folder",
     "absent.npz": "absent.npz does not exist, nor does absent_train.npz",
     "absent.off": "absent.off does not exist",
 }

@@ -157,6 +157,14 @@ class TestLargeClouds:
         of_drawn, of_all = (torch.cat([of.flatten(0, 1).mean(0), of.flatten(0, 1).var(0)]) for of in (drawn, points))
         assert (of_drawn - of_all).abs().max() < 0.03
 
+    @pytest.mark.parametrize("size", [1, 20, 50, 100])
+    def test_of_a_cloud_that_is_repeated_each_place_is_drawn_as_often(self, size):
+        points = cloud(size).repeat(400 // size, 1)[torch.randperm(400 // size * size)]
+        batch = ragged([points, cloud(500)])  # padding is not drawn before any repetition
+        drawn = batch.points[0, draw(batch.points, batch.mask)[0]]
+        _, times = drawn.unique(dim=0, return_counts=True)
+        assert len(times) == min(size, 64) and times.max() - times.min() <= 1
+
     def test_gradients_are_right(self):
         clouds = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
         drawn = torch.tensor([[0, 3, 4], [5, 1, 2]])

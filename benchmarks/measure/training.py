@@ -71,7 +71,7 @@ def prepared(preset: str, name: str, batch: int, form: str) -> Run:
 
     The straightforward step takes the views' points as ours does, torch's default AdamW, and memory as it comes.
     """
-    model, x, objective = _setting(preset, name, batch)
+    model, x, objective = setting(preset, name, batch)
     straightforward = form.startswith("plain")
     step = plain(model) if straightforward else model
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=None if straightforward else True)
@@ -94,7 +94,8 @@ def warm(preset: str, name: str, batch: int, form: str) -> Run:
     return run
 
 
-def _setting(preset: str, name: str, batch: int) -> tuple[VAE, torch.Tensor, object]:
+def setting(preset: str, name: str, batch: int) -> tuple[VAE, torch.Tensor, object]:
+    """An untrained model of the preset, what it is timed on, and the objective of that name."""
     points = sized("folding", preset)[1].points
     torch.manual_seed(0)
     model = sized("folding", preset)[0].build().to(best_device())
@@ -108,10 +109,15 @@ def needed_flops(preset: str, name: str, batch: int) -> float:
     The backward of what every point goes through forward is twice the forward; of PointNet's shared layers it is that
     of the points that win a feature; of its last layer that of the features; of the first fold none to the grid.
     """
-    model, x, objective = _setting(preset, name, batch)
+    model, x, objective = setting(preset, name, batch)
     settings = sized("folding", preset)[0]
-    views = [x] if objective.views == 0 else [x, objective.transform(x, generator=torch.Generator().manual_seed(0))]
-    return sum(_one(model, settings, view) for view in views)
+    return sum(_one(model, settings, view) for view in views_of(objective, x))
+
+
+def views_of(objective: object, x: torch.Tensor) -> list[torch.Tensor]:
+    """The clouds that a step of the objective encodes."""
+    made = [objective.transform(x, generator=torch.Generator().manual_seed(0)) for _ in range(objective.views)]
+    return [x, *made]
 
 
 def _one(model: VAE, settings: PointModel, x: torch.Tensor) -> float:

@@ -135,6 +135,7 @@ def run(arguments: argparse.Namespace) -> None:
         given += ["paper"] * arguments.paper + ["invariant"] * arguments.invariant
         if given:
             raise InputError(f"a resumed run keeps its settings: leave out {', '.join(given)}, or train a new run")
+    from crvae3d.datasets.sources import expanded
     from crvae3d.experiment.plugin import load_plugin
     from crvae3d.experiment.runs import train
     from crvae3d.experiment.settings import Settings
@@ -143,7 +144,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.resume is not None:
         out, settings = arguments.resume, Settings.read(arguments.resume)
         if arguments.data is not None:  # it may have moved
-            settings = replace(settings, root=str(Path(arguments.data).expanduser().resolve()))
+            settings = replace(settings, root=str(expanded(arguments.data).resolve()))
     else:
         out, settings = arguments.out or Path("runs") / Path(arguments.dataset).stem, settings_of(arguments)
     train(settings, out, arguments.resume is not None, arguments.overwrite, progress=not arguments.quiet)

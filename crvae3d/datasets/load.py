@@ -13,7 +13,7 @@ from crvae3d.datasets.layout import Item
 from crvae3d.datasets.modelnet import load_modelnet
 from crvae3d.datasets.procedural import load_shapes
 from crvae3d.datasets.readers import SUFFIXES
-from crvae3d.datasets.sources import Source
+from crvae3d.datasets.sources import Source, expanded
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.datasets.store import FAILURES, data_folder, store_folder
 from crvae3d.errors import InputError, unknown
@@ -97,12 +97,12 @@ def _load_images(
 
 def is_images(data: str | Path) -> bool:
     """Whether a word names images: a dataset of them, or a folder or zip of pictures."""
-    path = Path(data).expanduser()
+    path = expanded(data)
     return str(data) in IMAGE_DATASETS or (str(data) not in DATASETS and path.exists() and is_picture_folder(path))
 
 
 def _load(data: str | Path, root: str | Path | None, settings: Ingest, download: bool) -> Splits:
-    word, path = str(data), Path(data).expanduser()
+    word, path = str(data), expanded(data)
     if word in DATASETS:
         return DATASETS[word](word, None if root is None else Path(root), settings, download)
     if path.suffix.lower() == ".npz":

@@ -49,6 +49,11 @@ class Source:
             return []
 
 
+def expanded(place: str | Path) -> Path:
+    """The path with its `~` for a home folder, or as it is where no such user has one."""
+    return Path(os.path.expanduser(place))
+
+
 def _state(path: Path) -> str:
     """The size of a file and when it was changed."""
     try:

@@ -20,6 +20,7 @@ import numpy as np
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.sampling import SCALE
+from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Failure, Splits, read_failures, write_failures
 from crvae3d.errors import InputError
 
@@ -29,7 +30,7 @@ _FORMAT = "1"
 
 def cache_folder() -> Path:
     """Where stores and downloads are kept."""
-    return Path(os.environ.get("CRVAE3D_CACHE") or Path.home() / ".cache" / "crvae3d").expanduser()
+    return expanded(os.environ.get("CRVAE3D_CACHE") or Path.home() / ".cache" / "crvae3d")
 
 
 def store_folder(name: str, key: Iterable[str]) -> Path:
@@ -128,7 +129,7 @@ def data_folder(root: str | Path | None = None) -> Path:
     given = root or os.environ.get("CRVAE3D_DATA")
     if not given:
         return cache_folder() / "data"
-    folder = Path(given).expanduser()
+    folder = expanded(given)
     if not folder.is_dir():
         raise InputError(f"the data folder {folder} does not exist; make it, or name another")
     return folder

@@ -14,6 +14,7 @@ from typing import NoReturn, get_args, get_origin
 import torch
 
 from crvae3d.datasets.load import KNOWN, is_images, load
+from crvae3d.datasets.sources import expanded
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_FORMS, image_objective
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, modality_of, sized
@@ -99,8 +100,8 @@ class Settings:
             of_model = _form_of(data, root, of_model.get("height"), of_model.get("width")) | of_model
             of_objective = image_objective(model, of_objective.get("objective", "elbo")) | of_objective
         if data not in KNOWN and (Path(data).exists() or len(Path(data).parts) > 1 or Path(data).suffix):
-            data = str(Path(data).expanduser().resolve())  # so that the run can be evaluated from any folder
-        root = None if root is None else str(Path(root).expanduser().resolve())
+            data = str(expanded(data).resolve())  # so that the run can be evaluated from any folder
+        root = None if root is None else str(expanded(root).resolve())
         objective = Objective(**of_objective)  # not replaced: its weight depends on its divergence
         return cls(data, root, replace(model_part, **of_model), objective, replace(training, **of_training))
 

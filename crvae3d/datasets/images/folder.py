@@ -7,7 +7,7 @@ from pathlib import Path
 from crvae3d.datasets.images.picture import SUFFIXES, BadPicture, Fitted, read_picture
 from crvae3d.datasets.images.store import ingest_pictures
 from crvae3d.datasets.layout import Item, lay_out
-from crvae3d.datasets.sources import Source, list_sources
+from crvae3d.datasets.sources import Source, expanded, list_sources
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError
 
@@ -24,7 +24,7 @@ def is_picture_folder(place: str | Path) -> bool:
     Raises:
         InputError: `place` is a broken zip.
     """
-    place = Path(place).expanduser()
+    place = expanded(place)
     if place.is_file() and place.suffix.lower() != ".zip":
         return place.suffix.lower() in SUFFIXES
     found = Counter(source.suffix for source in list_sources(place, (*SUFFIXES, *_MESHES, ".npy")))
@@ -59,7 +59,7 @@ def load_pictures(
     Raises:
         InputError: there is no such place, or no picture in it can be used.
     """
-    place = Path(place).expanduser()
+    place = expanded(place)
     if not place.exists():
         raise InputError(f"{place} does not exist; give a folder or a zip of pictures")
     alone = place.is_file() and place.suffix.lower() in SUFFIXES
