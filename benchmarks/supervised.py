@@ -31,9 +31,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def trained(train: Clouds, training: Training, neighbourhoods: int) -> tuple[nn.Module, nn.Linear]:
     """An encoder of preset `small` and the classifier of its means; views are thinned, scaled and jittered."""
-    encoder = PointModel(neighbourhoods=neighbourhoods).build(training.seed).encoder
+    model = PointModel(neighbourhoods=neighbourhoods).build(training.seed)
     views = Compose([Subset(training.points), Scale(), Jitter()])
-    return encoder, fit_supervised(encoder, train, train.labels, views, training)
+    return model.encoder, fit_supervised(model, train, train.labels, views, training)
 
 
 @torch.inference_mode()

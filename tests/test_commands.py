@@ -25,7 +25,7 @@ from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import image_tables, tables
 from crvae3d.experiment.modalities import CLOUDS
-from crvae3d.experiment.runs import one_epoch
+from crvae3d.experiment.runs import has_decoder, one_epoch
 from crvae3d.images.likelihoods import LIKELIHOODS
 from crvae3d.training.settings import PRECISIONS, Training
 
@@ -225,6 +225,18 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path)
         crvae3d.embed(model, tmp_path / "out", tmp_path / "out_train.npz", progress=False)
 
 
+def test_a_decoder_that_nothing_has_trained_reconstructs_nothing(place, tmp_path, monkeypatch):
+    command = f"train {place / 'some.npz'} --preset tiny --epochs 1 --objective none --divergence nt-xent --quiet"
+    assert main([*command.split(), "--out", str(tmp_path / "alone")]) == 0
+    with pytest.raises(crvae3d.errors.InputError, match="alone has trained an encoder alone"):
+        crvae3d.reconstruct(tmp_path / "alone", place / "some.npz", tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+    crvae3d.VAE.from_pretrained(place / "cr").save_pretrained(tmp_path / "saved")
+    assert has_decoder(place / "cr") and has_decoder(tmp_path / "saved") and not has_decoder(tmp_path / "alone")
+    monkeypatch.chdir(tmp_path / "alone")
+    assert crvae3d.evaluate(".", points=64, progress=False)["chamfer"] is None
+
+
 def test_own_units_may_be_those_of_a_map(place, tmp_path):
     box = trimesh.creation.box((1, 2, 3))
     box.apply_translation((4_500_000.25, 500_000.5, 100))
@@ -415,6 +427,7 @@ MISTAKES = [
     ("embed {tmp} {place}/meshes -o codes.npz", "no model in"),
     ("embed {place}/cr {tmp} -o codes.npz", "holds no mesh or cloud"),
     ("reconstruct {place}/cr {place}/some_test.npz -o {tmp}/out --points 0", "points must be at least 1"),
+    ("evaluate {place}/cr --train {place}/some_train.npz --test {place}/some_train.npz", "give --test other shapes"),
 ]
 
 

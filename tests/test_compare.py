@@ -22,7 +22,7 @@ from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare
 from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.grid import Cell, Grid, Judging
-from crvae3d.experiment.runs import is_finished, train
+from crvae3d.experiment.runs import has_decoder, is_finished, train
 from crvae3d.experiment.settings import Settings
 from crvae3d.points.models import ENCODERS
 
@@ -236,6 +236,7 @@ def test_a_supervised_control_is_kept_apart_from_trainings(archive, done, tmp_pa
         train(Settings.read(folder), folder, resume=True)
     found = evaluate_runs([folder], page=tmp_path / "page.html", points=128, progress=False)["seed-0"]
     assert found.get("chamfer") is None and found["rate"] is None and "--resume" not in capsys.readouterr().err
+    assert not has_decoder(folder)
     for name, control in (("VAE", "supervised"), ("supervised", None)):
         shutil.copytree(done[1] / name / "seed-0", tmp_path / name / "seed-0")
         options = {"consistency": 0.0} if name == "VAE" else {}

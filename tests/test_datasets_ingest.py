@@ -90,6 +90,14 @@ def test_the_store_is_memory_mapped_and_read_only_once(folder, monkeypatch):
     assert contents(first) == contents(again) and first.store == again.store
 
 
+def test_a_store_of_which_a_part_was_deleted_is_made_again(folder):
+    first = ingest_folder(folder, QUIET)
+    before = contents(first)
+    (first.store / "table.npz").unlink()
+    again = ingest_folder(folder, QUIET)
+    assert contents(again) == before and again.store == first.store
+
+
 def test_points_depend_on_names_and_seed_only(folder, tmp_path, monkeypatch):
     whole = contents(ingest_folder(folder, QUIET))
     monkeypatch.setattr(ingest, "_SERIAL", 0)

@@ -1,6 +1,7 @@
 """What is asked of a model: codes, information, reconstructions, the consistency gap, alarms, all figures together."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruc
 from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.points import augment
 from crvae3d.points.batch import dense
+from crvae3d.points.models import PointModel
 
 DEVIATION = 0.5
 
@@ -190,6 +192,15 @@ def test_shapes_of_one_code_have_no_shift():
     assert moved_by(Toy(0.0), crosses(5), {"move": moved}, progress=False)["move"].shift is None
 
 
+def test_half_precision_hides_no_gap():
+    torch.manual_seed(0)
+    model = PointModel(code_size=8, encoder_widths=(16, 32), head_widths=()).build()
+    asked = model, crosses(20), {"move": augment.Jitter(0.01)}
+    alone = moved_by(*asked, progress=False)["move"]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert moved_by(*asked, progress=False)["move"] == alone
+
+
 @pytest.mark.parametrize("transform", [augment.Jitter(0.1), augment.DropPoints(0.7), augment.Subset(3)], ids=repr)
 def test_views_depend_on_the_seed_and_the_place_alone(transform):
     clouds = torch.randn(10, 40, 3)
@@ -288,6 +299,17 @@ def test_the_controls_are_corrupted_as_the_model_is():
         assert accuracies == {"turned": [1, 1, 0, 0, 0]}  # each class becomes the opposite one
     assert flat(controls)["untrained_robust/turned"] == pytest.approx(0.4)
     assert flat(found)["robust_pooled/turned/2"] == 1
+
+
+def test_of_an_encoder_alone_no_collapse_is_told_but_codes_that_are_not_finite():
+    train, test = labelled(40, 0), labelled(20, 1)
+    alone = nn.Module()
+    for weight, expected in ((0.0, 0), (np.nan, 1)):
+        alone.encoder = Centroid(weight)
+        assert len(evaluate_model(alone, train, test, {}, progress=False)["alarms"]) == expected
+    others = replace(test, labels=test.labels + 8)  # of no class that is fitted
+    found = evaluate_model(alone, train, others, {}, progress=False)
+    assert found["retrieval_map"] is None and len(found["alarms"]) == 1
 
 
 def test_without_labels_the_figures_that_need_them_are_none():

@@ -73,6 +73,17 @@ def test_input_transform_starts_as_the_identity():
     assert torch.equal(encoder.align(points), torch.eye(3).expand(2, 3, 3))
 
 
+def test_half_precision_leaves_coordinates_as_exact_with_an_input_transform():
+    plain, encoder = (PointNet(6, (8, 16), input_transform=turn, neighbourhoods=1) for turn in (False, True))
+    points, read = torch.rand(2, 30, 3) - 0.5, []
+    for network in (plain, encoder):
+        network.shared.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+        with torch.autocast("cpu", torch.bfloat16):
+            network(points)
+    torch.testing.assert_close(*read)
+    assert encoder.bfloat16()(points).mean.isfinite().all()
+
+
 @pytest.mark.parametrize("block", [2**20, 150], ids=["one-block", "parts-of-a-cloud"])
 class TestNeighbourhoods:
     @pytest.fixture(autouse=True)
@@ -358,3 +369,4 @@ def test_networks_work_in_double_precision_and_on_no_cloud_at_all():
     assert torch.autograd.gradcheck(lambda x: fold(torch.ones(2, 4, dtype=torch.float64), x), points, fast_mode=True)
     assert torch.autograd.gradcheck(network, points, fast_mode=True)
     assert PointNet(6, (8, 16))(torch.randn(0, 5, 3)).mean.shape == (0, 6)
+    assert Folding(6, points=25, width=16).decode(torch.randn(0, 6)).shape == (0, 25, 3)

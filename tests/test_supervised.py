@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Subset
 
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.errors import Diverged
+from crvae3d.evaluation.frozen import frozen
+from crvae3d.experiment.runs import without_decoder
+from crvae3d.images.models import NVAEModel
 from crvae3d.points.augment import Jitter
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
@@ -24,23 +28,37 @@ def boxes(shapes: int = 60) -> Clouds:
 
 
 def trained(seed: int = 0, epochs: int = 15, data: Clouds | None = None):
-    encoder, told = SMALL.build(seed).encoder, []
+    model, told = SMALL.build(seed), []
     data = data or boxes()
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     training = Training(epochs=epochs, batch_size=16, points=64, learning_rate=1e-2, seed=seed)
-    scores = fit_supervised(encoder, data, data.labels, Jitter(), training, lambda *each: told.append(each))
-    return encoder, scores, told, before
+    scores = fit_supervised(model, data, data.labels, Jitter(), training, lambda *each: told.append(each))
+    return model, scores, told, before
 
 
 def test_labels_are_learnt_and_the_encoder_with_them():
-    encoder, scores, told, before = trained()
+    model, scores, told, before = trained()
     data = boxes()
     with torch.inference_mode():
-        named = scores(encoder(data.coordinates()).mean).argmax(1).numpy()
+        named = scores(model.encoder(data.coordinates()).mean).argmax(1).numpy()
     assert (named == data.labels).mean() > 0.9
     assert [epoch for epoch, _ in told] == list(range(1, 16)) and told[-1][1] < told[0][1]
-    moved = [name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])]
-    assert any(name.startswith("shared") for name in moved) and not encoder.training
+    moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    assert any(name.startswith("encoder.shared") for name in moved) and not model.training
+    assert not any(name.startswith("decoder") for name in moved)
+
+
+def test_the_walk_of_a_hierarchy_is_trained_with_its_encoder():
+    model = NVAEModel(channels=1, height=8, width=8, ladder="2x2:1 4x4:1", base_channels=4, latents=2).build(0)
+    before = {name: value.clone() for name, value in model.decoder.topdown.named_parameters()}
+    images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    training = Training(epochs=1, batch_size=10)
+    fit_supervised(model, Subset(images, range(20)), np.arange(20) % 2, lambda x, generator: x, training)
+    assert any(not torch.equal(value, before[name]) for name, value in model.decoder.topdown.named_parameters())
+    assert not model.decoder.topdown.training
+    alone = without_decoder(model.train())
+    with frozen(alone):
+        torch.testing.assert_close(alone.encoder(images[:1]).mean, alone.encoder(images).mean[:1])
 
 
 def test_a_shape_that_is_not_finite_stops_it():

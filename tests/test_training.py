@@ -178,8 +178,10 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch):
 
 
 def test_mixed_precision_trains(tmp_path):
-    train(tmp_path, epochs=2, precision="bf16-mixed")
-    assert np.isfinite(float(rows(tmp_path)[-1]["train_loss"]))
+    _, fitted = train(tmp_path / "mixed", epochs=2, precision="bf16-mixed")
+    train(tmp_path / "single", epochs=2)
+    mixed, single = (float(rows(tmp_path / name)[-1]["train_loss"]) for name in ("mixed", "single"))
+    assert fitted.skipped == 0 and mixed != single and mixed == pytest.approx(single, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,10 @@ def build_store(folder: Path, fill: Callable[[Path], None]) -> None:
         try:
             part.rename(folder)
         except OSError:
-            if not (folder / TABLE).exists():  # otherwise another process was first, with the same content
-                raise
+            if (folder / TABLE).exists():  # another process was first, with the same content
+                return
+            shutil.rmtree(folder)  # a part of it was deleted
+            part.rename(folder)
     except OSError as error:
         raise InputError(
             f"the cache {cache_folder()} cannot be written ({error}); set CRVAE3D_CACHE to a folder with room"

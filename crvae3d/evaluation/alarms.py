@@ -16,14 +16,19 @@ def alarms(codes: Codes, diversity: Diversity | None = None) -> tuple[str, ...]:
         codes: of the test shapes.
         diversity: of its reconstructions, where they were made.
     """
+    broken = not_finite(codes)
+    return broken or tuple(sentence for sentence in (_collapsed(codes), _one_shape(diversity)) if sentence)
+
+
+def not_finite(codes: Codes) -> tuple[str, ...]:
+    """What is wrong with any encoder whose codes are not finite; one without a bound has no prior to collapse into."""
     if not codes.finite.all():
         return (
             f"{(~codes.finite).sum():,} of {len(codes):,} shapes have codes that are not finite: the training has "
             "diverged or these shapes are broken; train with a lower --learning-rate, and look for extreme coordinates "
             "with `crvae3d data check`",
         )
-    found = (_collapsed(codes), _one_shape(diversity))
-    return tuple(sentence for sentence in found if sentence)
+    return ()
 
 
 def _collapsed(codes: Codes) -> str | None:

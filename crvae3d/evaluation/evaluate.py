@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from crvae3d.evaluation.alarms import alarms
+from crvae3d.evaluation.alarms import alarms, not_finite
 from crvae3d.evaluation.codes import Codes, encode
 from crvae3d.evaluation.consistency import Moved, Transform, moved_by
 from crvae3d.evaluation.frozen import Shapes, frozen, take
@@ -99,7 +99,7 @@ def evaluate_model(
         figures |= _of_decoder(model, codes, test.points, distance, seed, batch_size, progress, name)
         figures |= _of_density(model, further.sampled, seed, progress, name)
     else:
-        figures |= {distance: None, "alarms": list(alarms(codes))}
+        figures |= {distance: None, "alarms": list(not_finite(codes))}
     figures |= {"n_train": len(train.points), "n_test": len(test.points)}
     return _told(figures)
 

@@ -105,8 +105,8 @@ def _few_shot(codes: Labelled, seed: int, episodes: int) -> Mapping[str, float |
 
 
 def _unfitted(codes: Labelled, seed: int) -> Mapping[str, float | None]:
-    """What the test codes alone show: retrieval and clusters."""
-    if len(np.unique(codes.test_labels)) in (1, len(codes.test_labels)):
+    """What the test codes alone show, where they are finite: retrieval and clusters."""
+    if not np.isfinite(codes.test.means).all() or len(np.unique(codes.test_labels)) in (1, len(codes.test_labels)):
         return {}
     ranked, clusters = (
         retrieval(codes.test.means, codes.test_labels),

@@ -150,7 +150,7 @@ def _supervised(task: Task) -> nn.Module:
         model = VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
         training, modality = task.settings.training, modality_of(task.settings.model)
         views = modality.augmented(task.settings.model, modality.points(known, training.points))
-        fit_supervised(model.encoder, Subset(known, epoch), known.labels[epoch], views, training)
+        fit_supervised(model, Subset(known, epoch), known.labels[epoch], views, training)
         model.save_pretrained(task.folder)
     return without_decoder(VAE.from_pretrained(task.folder, best_device()))
 

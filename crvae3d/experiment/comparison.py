@@ -25,7 +25,7 @@ from crvae3d.viewers.explained import explain
 COLUMNS = (
     *("svm_accuracy", "svm_accuracy_pooled", "robust/so3/5", "robust/thin/5", "robust_mean"),
     *("svm_literature", "knn_accuracy", "few_shot_5_10", "few_shot_10_10", "retrieval_map", "nmi"),
-    *("chamfer", "nll_1000", "nld_1000", "bits_per_dimension", "mean_squared_error"),
+    *("chamfer", "log_likelihood_1000", "nll_1000", "nld_1000", "bits_per_dimension", "mean_squared_error"),
     *("consistency_gap", "consistency_shift", "active_units", "mutual_information", "rate"),
 )
 SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "consistency_gap", "consistency_shift")

@@ -11,13 +11,14 @@ from crvae3d.datasets.clouds import Clouds, same_classes
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
+from crvae3d.datasets.sources import expanded
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import Figures, Further, evaluate_controls, evaluate_model
 from crvae3d.evaluation.labelled import LabelledShapes, share_classes
 from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
-from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, without_decoder
+from crvae3d.experiment.runs import control_of, has_decoder, is_finished, learn_from, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 
@@ -42,7 +43,7 @@ def evaluate(run: str | Path, **options: object) -> dict[str, object]:
         `svm_accuracy`, `svm_accuracy_pooled`, `untrained_accuracy`, `knn_accuracy`, `chamfer`, `consistency_gap`,
         `active_units` and more, by name; accuracies are fractions.
     """
-    return evaluate_runs([run], **options)[Path(run).name]
+    return next(iter(evaluate_runs([run], **options).values()))
 
 
 def evaluate_runs(
@@ -179,12 +180,11 @@ def _judged(
             untrained = VAE.build(*began_as).to(best_device())
             others = {"plain": modality.plain, "plain_sees": raw, "corrupted": corrupted}
             controls[began_as] = evaluate_controls(untrained, *shapes, **asked, **others)
-        trained = control_of(run) is None  # a supervised control has an encoder alone
-        judged = model if trained and decodes(Settings.read(run)) else without_decoder(model)
-        further = Further(corrupted, some(shapes[1].points, modality.sampled) if modality.sampled else None)
+        judged = model if has_decoder(run) else without_decoder(model)
+        further = Further(corrupted, some(shapes[1].points, modality.sampled))
         asked |= {"distance": modality.distance, "title": name, "further": further}
         found = evaluate_model(judged, *shapes, modality.gaps(model.settings), **asked)
-        if not (trained and Settings.read(run).objective.trains_deviation):
+        if control_of(run) is not None or not Settings.read(run).objective.trains_deviation:
             found |= without_deviation(found)
         figures[name] = found | controls[began_as]
     return figures
@@ -211,6 +211,8 @@ def _two_datasets(
     for data in (train, test):
         check_kind(model, data)
     known, asked = (load(data, root, **loading) for data in (train, test))
+    if asked.test is None and expanded(train).resolve() == expanded(test).resolve():
+        raise InputError(f"{test} has no test part, and classifiers are fitted on all of it: give --test other shapes")
     parts = same_classes(known.train, asked.train if asked.test is None else asked.test)
     return *parts, f"{known.form}; {asked.form}"
 
@@ -281,6 +283,7 @@ SHOWN = (
     "nmi",
     "chamfer",
     "mean_squared_error",
+    "log_likelihood_1000",
     "nll_1000",
     "nll_error",
     "nld_1000",

@@ -98,7 +98,7 @@ CLOUDS = Modality(
     augmented=lambda model, points: Compose([Subset(points), Scale(), Jitter()]),
     finished=lambda model: None,
     judged=lambda part, model, points: part if points is None else part.first(min(points, part.points.shape[1])),
-    sampled=0,
+    sampled=16,
     needs=lambda: None,
     loading=lambda model: {},
 )

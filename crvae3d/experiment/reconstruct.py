@@ -16,6 +16,7 @@ from crvae3d.evaluation.reconstruction import mean_squared_error
 from crvae3d.experiment.embed import load_for
 from crvae3d.experiment.modalities import IMAGES, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
+from crvae3d.experiment.runs import has_decoder
 from crvae3d.points.chamfer import chamfer_distance
 from crvae3d.viewers.figures import clouds_figure
 from crvae3d.viewers.pictures import write_picture
@@ -52,10 +53,10 @@ def reconstruct(
         The files of the single results.
 
     Raises:
-        InputError: as `crvae3d.load`; or `output` is where `data` lies.
+        InputError: as `crvae3d.load`; or the run has trained an encoder alone; or `output` is where `data` lies.
     """
     _refuse_among(Path(data), Path(output))
-    model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
+    model = run if isinstance(run, VAE) else _read(Path(run))
     modality = modality_of(model.settings)
     if points is not None and modality is IMAGES:
         raise InputError(f"images have no points, and {points} were asked for: leave them out")
@@ -81,6 +82,16 @@ def reconstruct(
     _picture(output / "reconstructions.png", shown)
     write_failures(output / "failures.csv", splits.failures)
     return files
+
+
+def _read(folder: Path) -> VAE:
+    """The model of a folder, with a decoder that was trained."""
+    model = VAE.from_pretrained(folder, best_device())
+    if not has_decoder(folder):
+        raise InputError(
+            f"{folder} has trained an encoder alone, and no decoder: reconstruct with a run that has a bound"
+        )
+    return model
 
 
 def _refuse_among(data: Path, output: Path) -> None:

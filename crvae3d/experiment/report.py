@@ -14,7 +14,7 @@ from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.reconstruction import reconstruct, reconstruction_error
 from crvae3d.evaluation.robustness import flat
 from crvae3d.experiment.pretrained import VAE
-from crvae3d.experiment.runs import decodes
+from crvae3d.experiment.runs import has_decoder
 from crvae3d.experiment.settings import Settings
 from crvae3d.images.sampling import readjust_statistics, sample
 from crvae3d.viewers.page import write_page
@@ -43,8 +43,8 @@ CONTROLS = {
 FIGURES = (
     "svm_accuracy svm_accuracy_pooled robust/azimuth robust/so3 robust/thin svm_literature "
     "knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
-    "retrieval_map recall_1 nmi ari chamfer mean_squared_error nll_10 nll_100 nll_1000 nll_error nld_10 nld_100 nld_1000 "
-    "nld_error n_sampled bits_per_dimension "
+    "retrieval_map recall_1 nmi ari chamfer mean_squared_error log_likelihood_10 log_likelihood_100 log_likelihood_1000 "
+    "nll_10 nll_100 nll_1000 nll_error nld_10 nld_100 nld_1000 nld_error n_sampled effective_samples bits_per_dimension "
     "consistency_gap consistency_shift active_units mutual_information rate"
 ).split()
 
@@ -59,7 +59,7 @@ def write_report(
 ) -> Path:
     """Write the page that compares `runs` on the shapes of `test`."""
     first = next(iter(figures.values()))
-    decoding = {run.name: models[run.name] for run in runs if decodes(Settings.read(run))}
+    decoding = {run.name: models[run.name] for run in runs if has_decoder(run)}
     images = isinstance(test, Images)
     noun = "image" if images else "shape"
     reports = [_model_report(run, models[run.name], figures[run.name], test, seed) for run in runs]

@@ -138,7 +138,15 @@ def without_decoder(model: VAE) -> nn.Module:
     """The encoder of a model and its prior alone, to be judged as such."""
     alone = nn.Module()
     alone.encoder, alone.prior = model.encoder, model.prior
+    if hasattr(model.encoder, "topdown"):  # the walk of its posteriors, which it does not register as its own
+        alone.walk = model.encoder.topdown
     return alone
+
+
+def has_decoder(folder: Path) -> bool:
+    """Whether the decoder of a folder was trained: its run is neither a control nor of an encoder alone."""
+    found = json.loads((folder / SETTINGS).read_text())
+    return "control" not in found and found.get("objective", {}).get("objective") != "none"
 
 
 def _make_room(out: Path, overwrite: bool) -> None:

@@ -90,7 +90,7 @@ class Folding(nn.Module):
         folded = grid.expand(len(flat), -1, -1)
         for fold in self.folds:
             folded = fold(flat, folded)
-        return folded.float().view(*codes.shape[:-1], -1, 3)
+        return folded.float().view(*codes.shape[:-1], len(grid), 3)
 
 
 class Fold(nn.Module):

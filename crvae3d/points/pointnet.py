@@ -73,7 +73,9 @@ class PointNet(nn.Module):
         points = points.to(next(self.parameters()).dtype)
         drawn = draw(points, mask) if self.neighbourhoods else None
         if self.align is not None:
-            points = points @ self.align(points, mask)
+            turn = self.align(points, mask)
+            with torch.autocast(points.device.type, enabled=False):  # as exact as coordinates that are not turned
+                points = points @ turn
         return self.shared(self.read(points, mask, drawn), mask)
 
     def read(self, points: Tensor, mask: Tensor | None = None, drawn: Tensor | None = None) -> Tensor:
@@ -225,4 +227,5 @@ class InputTransform(nn.Module):
         nn.init.zeros_(self.head[-1].bias)
 
     def forward(self, points: Tensor, mask: Tensor | None = None) -> Tensor:
-        return torch.eye(3, device=points.device) + self.head(self.shared(points, mask)).view(-1, 3, 3)
+        same = torch.eye(3, dtype=points.dtype, device=points.device)
+        return same + self.head(self.shared(points, mask)).view(-1, 3, 3)

@@ -19,17 +19,18 @@ SMOOTHING = 0.1
 
 
 def fit_supervised(
-    encoder: nn.Module,
+    model: nn.Module,
     clouds: Dataset,
     labels: np.ndarray,
     views: Callable[..., Tensor],
     training: Training,
     each_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> nn.Linear:
-    """Train `encoder` in place, labels smoothed by a tenth, with the optimiser and the schedule of `fit`.
+    """Train the encoder of a model in place, labels smoothed by a tenth, with the optimiser and the schedule of `fit`.
 
     Args:
-        encoder: maps (B, N, 3) to a distribution of mean (B, D); has `code_size`.
+        model: its `encoder` maps (B, N, 3) to a distribution of mean (B, D) and has `code_size`; what else the means go
+            through, such as the walk of a hierarchy, is trained too, and the rest stays as it is.
         clouds: dataset whose `__getitems__` gives several shapes (N, 3).
         labels: (S,) integers from nought.
         views: what is learnt from, called as `views(batch, generator=generator)`.
@@ -42,18 +43,18 @@ def fit_supervised(
     Raises:
         Diverged: a gradient is not finite.
     """
-    device = next(encoder.parameters()).device
+    encoder, device = model.encoder, next(model.parameters()).device
     kinds = torch.as_tensor(labels.astype(np.int64))
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
         scores = nn.Linear(encoder.code_size, int(kinds.max()) + 1).to(device)
-    weights = [*encoder.parameters(), *scores.parameters()]
+    weights = [*model.parameters(), *scores.parameters()]
     optimizer = torch.optim.AdamW(weights, training.learning_rate, weight_decay=training.weight_decay)
     batch = min(training.batch_size, len(clouds))
     steps = training.epochs * (len(clouds) // batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_cosine(steps))
     mixed = {"dtype": torch.bfloat16, "enabled": training.precision == "bf16-mixed"}
-    encoder.train()
+    model.train()
     for epoch in range(1, training.epochs + 1):
         generator = torch.Generator().manual_seed(seed_of(training.seed, epoch))
         order = torch.randperm(len(clouds), generator=generator).split(batch)
@@ -72,5 +73,5 @@ def fit_supervised(
             optimizer.step(), optimizer.zero_grad(), schedule.step()
             total += float(loss.detach()) * len(rows)
         each_epoch(epoch, total / (len(clouds) // batch * batch))
-    encoder.eval()
+    model.eval()
     return scores.eval()
