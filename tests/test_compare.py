@@ -245,6 +245,17 @@ def test_a_supervised_control_is_kept_apart_from_trainings(archive, done, tmp_pa
             compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
 
 
+def test_a_run_is_left_to_the_process_that_is_at_work_in_it(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "WAIT", 0.1)
+    grid = Grid("one", SHARED, (Cell("VAE", options={"consistency": 0.0}),), "VAE", judging=FAST)
+    folder = tmp_path / "VAE" / "seed-0"
+    with cells._at_work_in(folder), pytest.raises(InputError, match="another process is at work in"):
+        compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+    assert not folder.exists()
+    compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+    assert is_finished(folder)
+
+
 def test_a_broken_checkpoint_has_a_training_start_again(archive, tmp_path):
     grid = Grid("one", SHARED, (Cell("VAE", options={"consistency": 0.0}),), "VAE", judging=FAST)
     folder = tmp_path / "VAE" / "seed-0"

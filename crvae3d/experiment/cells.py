@@ -6,10 +6,13 @@ A folder is done when it holds `figures_<split>.json`, of a training and a judgi
 import functools
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 from torch.utils.data import Subset
 
@@ -28,6 +31,9 @@ from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.training.supervised import fit_supervised
+
+WAIT = 30
+"""So many seconds a run waits for another process to leave its folder."""
 
 
 @dataclass(frozen=True)
@@ -105,19 +111,37 @@ def run(task: Task) -> None:
     """Train and judge what is missing of a cell, and write its figures; those of a training that diverged say `failed`.
 
     Raises:
-        InputError: the folder is another run's.
+        InputError: the folder is another run's, or another process is at work in it.
     """
-    if task.figures() is not None:
-        return
+    with _at_work_in(task.folder):
+        if task.figures() is not None:
+            return
+        try:
+            figures = _judged(task, _MAKERS[task.cell.control](task))
+        except Diverged as error:
+            figures = {"failed": str(error)}
+        figures |= {"judging": task.judged_as, "seed": task.settings.training.seed, "made_by": provenance()}
+        task.folder.mkdir(parents=True, exist_ok=True)
+        part = task.figures_file.with_suffix(".part")
+        part.write_text(json.dumps(figures) + "\n")
+        part.replace(task.figures_file)
+
+
+@contextmanager
+def _at_work_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder; those of a grid that was killed are given time to end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))  # beside it: a training may replace the folder
     try:
-        figures = _judged(task, _MAKERS[task.cell.control](task))
-    except Diverged as error:
-        figures = {"failed": str(error)}
-    figures |= {"judging": task.judged_as, "seed": task.settings.training.seed, "made_by": provenance()}
-    task.folder.mkdir(parents=True, exist_ok=True)
-    part = task.figures_file.with_suffix(".part")
-    part.write_text(json.dumps(figures) + "\n")
-    part.replace(task.figures_file)
+        lock.acquire(timeout=WAIT)
+    except Timeout:
+        raise InputError(
+            f"another process is at work in {folder}: wait for it, or choose another output folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _but_root(settings: Settings) -> Settings:

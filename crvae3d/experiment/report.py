@@ -112,7 +112,7 @@ def _model_report(
         name: name.replace("consistency_gap_", "consistency_gap/") for name in figures if "consistency_gap_" in name
     }
     shown = {name: figures[name] for name in FIGURES if figures.get(name) is not None}
-    shown |= {title: figures[name] for name, title in gaps.items() if not name.startswith("untrained")}
+    shown |= {title: figures[name] for name, title in gaps.items()}
     chosen = choose(len(test), seed)
     part = test.select(chosen)
     means = encode(model, part, progress=False).means
