@@ -1,10 +1,12 @@
 """The chamfer distance against its slow definition, in values and gradients, by every search there is."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crvae3d.errors import InputError
 from crvae3d.points import chamfer as fast
 from crvae3d.points.chamfer import chamfer_distance, nearest
 from tests.references import chamfer, chamfer_matrix
@@ -112,3 +114,17 @@ def test_double_precision_is_exact_far_from_the_origin():
     far = torch.where(there[..., None], b + 5e6, 0)
     near = chamfer_distance(a, torch.where(there[..., None], b, 0), mask_b=there)
     torch.testing.assert_close(chamfer_distance(a + 5e6, far, mask_b=there), near, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "says"),
+    [
+        (torch.rand(6, 5, 3), torch.rand(3, 5, 3), "pairs of clouds, got 6 and 3"),
+        (torch.rand(5, 3), torch.rand(5, 3), "a tensor .batch, points, 3."),
+        (torch.rand(2, 0, 3), torch.rand(2, 5, 3), "with a point or more, got .2, 0, 3."),
+        (np.zeros((2, 5, 3)), torch.rand(2, 5, 3), "got ndarray"),
+    ],
+)
+def test_what_are_no_pairs_of_clouds_is_explained(a, b, says):
+    with pytest.raises(InputError, match=says):
+        chamfer_distance(a, b)

@@ -23,9 +23,11 @@ from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
-from crvae3d.experiment import image_tables, tables
+from crvae3d.experiment import embed as embed_module
+from crvae3d.experiment import image_tables, runs, tables
 from crvae3d.experiment.modalities import CLOUDS
 from crvae3d.experiment.runs import has_decoder, one_epoch
+from crvae3d.experiment.settings import Settings
 from crvae3d.images.likelihoods import LIKELIHOODS
 from crvae3d.training.settings import PRECISIONS, Training
 
@@ -292,6 +294,49 @@ def test_a_mistake_costs_no_folder_and_no_run(place, tmp_path):
     assert (place / "vae" / "weights.safetensors").read_bytes() == weights
 
 
+def test_only_runs_are_overwritten(place, tmp_path, capsys):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "settings.json").write_text('{"editor.tabSize": 4}')
+    command = f"train {place / 'some.npz'} --preset tiny --epochs 1 --out {tmp_path / 'project'} --overwrite --quiet"
+    assert main(command.split()) == 2
+    assert "is not a run" in capsys.readouterr().err and (tmp_path / "project" / "settings.json").exists()
+
+
+def test_a_run_is_called_as_its_data(place, tmp_path, monkeypatch):
+    shutil.copytree(place / "meshes", tmp_path / "boxes-1.2")
+    monkeypatch.chdir(tmp_path / "boxes-1.2")
+    monkeypatch.setattr(runs, "train", lambda settings, out, *_, **__: called.append(out))
+    called = []
+    for data in (".", "../boxes-1.2", str(place / "some.npz"), "shapes"):
+        assert main(["train", data, "--preset", "tiny", "--quiet"]) == 0
+    assert [str(out) for out in called] == ["runs/boxes-1.2", "runs/boxes-1.2", "runs/some", "runs/shapes"]
+
+
+def test_numbers_of_numpy_are_settings(place, tmp_path):
+    few = dict(preset="tiny", epochs=np.int64(1), seed=np.arange(3)[2], learning_rate=np.float64(0.001))
+    settings = Settings.of(place / "some.npz", **few)
+    settings.write(tmp_path)
+    assert Settings.read(tmp_path) == settings and type(settings.training.seed) is int
+    replace(settings, training=Training(seed=np.int64(1))).write(tmp_path)
+    assert Settings.read(tmp_path).training.seed == 1
+
+
+def test_weights_may_be_read_by_whoever_may_read_the_settings(place):
+    modes = {(place / "cr" / name).stat().st_mode for name in ("settings.json", "weights.safetensors")}
+    assert len(modes) == 1
+
+
+def test_codes_and_where_they_go_are_looked_at(place, tmp_path, capsys, monkeypatch):
+    model = crvae3d.VAE.from_pretrained(place / "cr")
+    model.encoder.head.bias.data[0] = np.nan
+    crvae3d.embed(model, place / "some.npz", progress=False)
+    assert "codes are not finite" in capsys.readouterr().err
+    (tmp_path / "folder.npz").mkdir()
+    monkeypatch.setattr(embed_module, "encode", None)
+    with pytest.raises(crvae3d.errors.InputError, match="cannot write"):
+        crvae3d.embed(model, place / "some.npz", tmp_path / "folder.npz", progress=False)
+
+
 def test_a_training_of_some_shapes_depends_on_no_others(place, tmp_path, capsys):
     data = crvae3d.load(place / "some.npz").train
     known, _ = carve(data)
@@ -414,6 +459,14 @@ MISTAKES = [
     ("train shapes --objective iwae --beta 0.1 --out {tmp}/x", "beta belongs to the objective elbo"),
     ("train shapes --gradient one --out {tmp}/x", "gradient belongs to the objective iwae"),
     ("train shapes --epochs 0 --out {tmp}/x", "epochs must be positive"),
+    ("train shapes --learning-rate inf --out {tmp}/x", "learning-rate must be positive and finite"),
+    ("train shapes --consistency 0 --transform so3 --target view --out {tmp}/x", "--transform, --target would change"),
+    ("train shapes --contrast 0 --temperature 0.1 --out {tmp}/x", "--temperature would change nothing"),
+    ("train shapes --gradient all --out {tmp}/x", "--gradient would change nothing"),
+    ("train shapes --batch-size 1 --out {tmp}/x", "has no other: set batch-size to 2 or more, or contrast to 0"),
+    ("train shapes --train-size 20 --out {tmp}/x", "has only 20 different ones: set batch-size to 20 or less"),
+    ("train shapes --neighbourhoods 2000 --out {tmp}/x", "neighbourhoods are from 0, for none, to 8"),
+    ("train {place}/some.npz --devices 9999 --out {tmp}/x", "9999 were asked for"),
     ("train --resume {tmp}/nowhere", "no run in"),
     ("train --resume {place}/cr --epochs 5", "keeps its settings: leave out epochs"),
     ("train --resume {place}/cr --preset tiny --overwrite", "leave out preset, overwrite"),

@@ -107,6 +107,10 @@ WRONG = {
     "labels that are not numbers": ({"points": RAW, "labels": [np.nan] * 5}, "integers or names"),
     "too large": ({"points": RAW * 1e200}, "not all finite"),
     "labels": ({"points": RAW, "labels": [0, 1]}, r"labels must have the shape \(5,\), got \(2,\)"),
+    "same names": (
+        {"points": RAW, "labels": [0, 1, 1, 0, 0], "class_names": ["a", "a"]},
+        "several classes are called 'a'",
+    ),
     "label range": ({"points": RAW, "labels": [0, 1, 2, 3, 4], "class_names": ["a", "b"]}, r"0\.\.1, got 0\.\.4"),
     "twice": ({"points": RAW, "ids": list("abcda")}, "'a' stands more than once"),
     "half a frame": ({"points": RAW, "mesh_scale": np.ones(5)}, "come together"),

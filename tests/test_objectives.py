@@ -11,7 +11,7 @@ from crvae3d.core.consistency import Consistent
 from crvae3d.core.contrastive import nt_xent
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
-from crvae3d.core.posteriors import DiagonalGaussian, standard_normal
+from crvae3d.core.posteriors import DiagonalGaussian, held, standard_normal
 from crvae3d.core.schedules import CoolDown, WarmUp, ever, final, value_at
 from crvae3d.errors import InputError
 
@@ -192,6 +192,15 @@ def test_stop_gradient_holds_the_originals_posterior_still(x):
         assert bool((gradient != 0).any()) == stop  # moving both posteriors alike changes nothing
 
 
+@pytest.mark.parametrize("kind", ["independent", "multivariate"])
+def test_stop_gradient_holds_any_distribution_still(kind):
+    mean = torch.zeros(5, 3, requires_grad=True)
+    posterior = Independent(Normal(mean, 1.0), 1) if kind == "independent" else MultivariateNormal(mean, torch.eye(3))
+    still = held(posterior)
+    assert kl_divergence(posterior, still).tolist() == [0.0] * 5
+    assert posterior.mean.requires_grad and not still.mean.requires_grad and type(still) is type(posterior)
+
+
 def test_views_are_averaged(x):
     model = model_of(LinearGaussian())
     one = Consistent(ELBO(), 1.0, shifted, views=1)(model, x).named
@@ -255,6 +264,8 @@ def test_a_pair_prior_takes_the_place_of_both_priors(x):
         (dict(target="orignal"), "did you mean 'original'"),
         (dict(weight=1.0, views=0), "a consistency weight of 1.0 needs views to compare: set views to 1 or more"),
         (dict(contrast=2.0, views=0), "a contrast weight of 2.0 needs views"),
+        (dict(weight=-1.0), "consistency weight must be nought or more, and finite, got -1.0"),
+        (dict(contrast=WarmUp(float("nan"))), "contrast weight must be nought or more"),
         (dict(transform=None), "pass transform"),
         (dict(temperature=0.0), "temperature must be above 0"),
         (dict(weight=CoolDown(1.0), views=0), "set views to 1"),
@@ -263,6 +274,8 @@ def test_a_pair_prior_takes_the_place_of_both_priors(x):
 def test_wrong_settings_are_refused_with_advice(arguments, says):
     with pytest.raises(InputError, match=says):
         Consistent(ELBO(), **{"transform": shifted, **arguments})
+    with pytest.raises(InputError, match="beta must be nought or more"):
+        ELBO(beta=-1.0)
 
 
 def test_warm_up_rises_from_nought_to_its_value():

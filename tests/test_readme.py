@@ -4,8 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from crvae3d.cli.main import parser
+from crvae3d.experiment import tables
+from crvae3d.experiment.settings import Settings
+from crvae3d.points import models
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -16,12 +20,20 @@ def test_its_python_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     names: dict = {}
+    monkeypatch.setattr(tables, "TRANSFORMS", dict(tables.TRANSFORMS))
+    monkeypatch.setattr(models, "ENCODERS", dict(models.ENCODERS))
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert names["codes"].shape == (4, 64) and (names["error"] > 0).all()
     assert names["again"].embed(names["clouds"]).equal(names["codes"])
     assert 0 <= names["figures"]["svm_accuracy"] <= 1 and names["terms"].named["consistency"].shape == (4,)
-    assert len(blocks) == 2
+    mirrored, moved = tables.TRANSFORMS["mirror"](256)(names["clouds"]), names["clouds"] * torch.tensor([-1.0, 1, 1])
+    assert all(
+        torch.equal(one, before) or torch.equal(one, after)
+        for one, before, after in zip(mirrored, names["clouds"], moved, strict=True)
+    )
+    assert Settings.of("shapes", preset="tiny", encoder="wide").model.build().embed(names["clouds"]).shape == (4, 64)
+    assert len(blocks) == 3
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^    crvae3d (.*?)(?: +#.*)?$", TEXT, re.M))))

@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 import torch.utils.deterministic as deterministic
+from torch.utils.data import DistributedSampler
 
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.objectives import ELBO
@@ -21,7 +22,7 @@ from crvae3d.points.augment import Subset
 from crvae3d.points.models import PointModel
 from crvae3d.training import fit as fit_module
 from crvae3d.training import module, recorded
-from crvae3d.training.fit import check_devices, fit
+from crvae3d.training.fit import Passes, check_devices, fit
 from crvae3d.training.module import seed_of
 from crvae3d.training.settings import Training
 
@@ -160,7 +161,7 @@ def test_a_non_finite_step_is_left_out_and_counted(tmp_path, monkeypatch, norm, 
 def test_a_loss_that_stays_non_finite_stops_the_run_and_says_why(tmp_path):
     with pytest.raises(Diverged, match="5 steps in a row.*--learning-rate"):
         train(tmp_path, data=clouds(broken=tuple(range(24))), patience=5)
-    with pytest.raises(Diverged, match="not finite in any of the"):
+    with pytest.raises(Diverged, match="not finite in 12 of the 12 steps"):
         train(tmp_path, data=clouds(broken=tuple(range(24))), patience=1000)
 
 
@@ -175,6 +176,23 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch):
     check_devices(1), check_devices(0)
     with pytest.raises(InputError, match="there are 1 GPUs, 2 were asked for"):
         check_devices(2)
+
+
+def test_an_epoch_of_few_shapes_has_each_once_before_any_again():
+    for ranks in (1, 2):
+        samplers = [Passes(range(50), 12, num_replicas=ranks, rank=rank, seed=3) for rank in range(ranks)]
+        parts = [list(sampler) for sampler in samplers]
+        order = [place for places in zip(*parts, strict=True) for place in places]
+        passes = [order[start : start + 12] for start in range(0, 50, 12)]
+        assert sorted(order) == list(range(50)) and order != list(range(50))
+        assert all(len({place % 12 for place in one}) == len(one) for one in passes)
+        samplers[0].set_epoch(1)
+        assert list(samplers[0]) != parts[0]
+
+
+def test_an_epoch_of_all_shapes_is_shuffled_as_torch_does():
+    alone = dict(num_replicas=1, rank=0, seed=4)
+    assert list(Passes(range(50), 50, **alone)) == list(DistributedSampler(range(50), **alone))
 
 
 def test_mixed_precision_trains(tmp_path):

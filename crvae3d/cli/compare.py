@@ -9,7 +9,7 @@ results.json and two pictures. A grid is a name or a TOML file:
   [cells."VAE"]
   consistency = 0
   [cells."CR-VAE, mirrored"]
-  transform = "mirror"               your own: a line that the --plugin file adds to TRANSFORMS (of images to IMAGE_TRANSFORMS)
+  transform = "mirror"               your own: a line that the --plugin file adds to crvae3d.experiment.tables.TRANSFORMS
 
 examples:
   crvae3d compare shapes --grid quick --seeds 2 -o compared          minutes on two cores

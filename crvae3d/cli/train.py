@@ -71,7 +71,10 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; others: of nvae"
     )
     group.add_argument(
-        "--neighbourhoods", type=int, metavar="N", help="of each point of a shape, which the encoder reads; 0 for none"
+        "--neighbourhoods",
+        type=int,
+        metavar="N",
+        help="radii at which the encoder reads what lies around a point; 0 for none",
     )
     group.add_argument("--likelihood", choices=LIKELIHOODS, help="of images: bernoulli draws them black and white")
     group.add_argument("--height", type=int, metavar="PIXELS", help="of a folder's pictures (default: the first one's)")
@@ -146,7 +149,9 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.data is not None:  # it may have moved
             settings = replace(settings, root=str(expanded(arguments.data).resolve()))
     else:
-        out, settings = arguments.out or Path("runs") / Path(arguments.dataset).stem, settings_of(arguments)
+        data = expanded(arguments.dataset).resolve()
+        out = arguments.out or Path("runs") / (data.name if data.is_dir() else data.stem)
+        settings = settings_of(arguments)
     train(settings, out, arguments.resume is not None, arguments.overwrite, progress=not arguments.quiet)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says so
         print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {out}")
@@ -163,5 +168,28 @@ def settings_of(arguments: argparse.Namespace) -> object:
     paper = arguments.paper and not is_images(arguments.dataset)  # of images it is the default
     if arguments.invariant and is_images(arguments.dataset):
         raise InputError(f"--invariant turns shapes, and {arguments.dataset} has images: leave it out")
-    given = (INVARIANT if arguments.invariant else PAPER if paper else {}) | given
-    return Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **given)
+    form = INVARIANT if arguments.invariant else PAPER if paper else {}
+    settings = Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **form | given)
+    idle = [f"--{name.replace('_', '-')}" for name in _idle(settings.objective) if name in given]
+    if idle:
+        raise InputError(
+            f"{', '.join(idle)} would change nothing in this training, which has no use for it: leave it out"
+        )
+    return settings
+
+
+def _idle(objective: object) -> list[str]:
+    """The options that change nothing beside what is minimised."""
+    bound, tied = objective.objective != "none", bool(objective.consistency or objective.contrast)
+    used = {
+        "transform": objective.made_views,
+        "target": objective.made_views and bound,
+        "likelihood": bound,
+        "gradient": objective.objective == "iwae",
+        "divergence": objective.consistency,
+        "temperature": objective.contrast or (objective.consistency and objective.divergence == "nt-xent"),
+        "stop_gradient": tied,
+        "cool_down": tied,
+        "warm_up": tied or objective.objective == "elbo",
+    }
+    return [name for name, use in used.items() if not use]

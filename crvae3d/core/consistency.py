@@ -7,6 +7,7 @@ gradients reach both posteriors. `weight` multiplies a sum over the code, in nat
 released code averages the reconstruction over pixels and batch and sums the KL over both, so its 1e-3 is another number.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ from torch.distributions import Distribution
 from crvae3d.core.divergences import DIVERGENCES
 from crvae3d.core.model import VAE
 from crvae3d.core.objectives import Objective, Terms
-from crvae3d.core.schedules import Schedule, ever, value_at
+from crvae3d.core.posteriors import held
+from crvae3d.core.schedules import Schedule, check, ever, value_at
 from crvae3d.errors import InputError, unknown
 
 View = Callable[..., object]
@@ -62,11 +64,12 @@ class Consistent:
             unknown("divergence", self.divergence, DIVERGENCES)
         if self.target not in TARGETS:
             unknown("target", self.target, TARGETS)
-        if not self.temperature > 0:
-            raise InputError(f"temperature must be above 0, got {self.temperature}; 0.1 and 0.5 are usual")
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature must be above 0 and finite, got {self.temperature}; 0.1 and 0.5 are usual")
         if self.views < 0:
             raise InputError(f"views must be 0 or more, got {self.views}")
         for name, weight in (("consistency", self.weight), ("contrast", self.contrast)):
+            check(f"{name} weight", weight)
             if self.views == 0 and ever(weight):
                 raise InputError(f"a {name} weight of {weight} needs views to compare: set views to 1 or more")
         if self.views > 0 and self.transform is None:
@@ -103,7 +106,7 @@ class Consistent:
         """The terms of one view of x, and by name what ties its posterior to the original's."""
         view = self.transform(x, generator=generator)
         terms = self.objective(model, view, target=x if self.target == "original" else None, progress=progress)
-        reference = posterior.detach() if self.stop_gradient else posterior
+        reference = held(posterior) if self.stop_gradient else posterior
         tied = {"consistency": self._divergence(self.divergence, terms.posterior, reference)}
         if ever(self.contrast):
             tied["contrast"] = self._divergence("nt-xent", terms.posterior, reference)

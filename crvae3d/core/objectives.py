@@ -19,7 +19,7 @@ from torch.distributions import Distribution
 
 from crvae3d.core.hierarchy import balanced, kl_groups, sample_of
 from crvae3d.core.model import VAE
-from crvae3d.core.schedules import Schedule, final, value_at
+from crvae3d.core.schedules import Schedule, check, final, value_at
 from crvae3d.errors import InputError, unknown
 
 
@@ -55,6 +55,9 @@ class ELBO:
 
     beta: Schedule = 1.0
     balance: bool = False
+
+    def __post_init__(self) -> None:
+        check("beta", self.beta)
 
     def __call__(self, model: VAE, x: object, target: object = None, progress: float | Tensor = 1.0) -> Terms:
         """Encode `x`, decode it, and judge the decoder by `target` (`x` itself where None)."""

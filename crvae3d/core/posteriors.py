@@ -4,6 +4,7 @@ A network returns the mean and the logarithm of the *variance*; the standard dev
 released code of CR-VAE takes exp(log_variance) for the deviation, which is what this file exists to never do again.
 """
 
+import copy
 import math
 
 import torch
@@ -67,6 +68,17 @@ class DiagonalGaussian(Distribution):
     def detach(self) -> "DiagonalGaussian":
         """The same distribution, cut from the graph."""
         return DiagonalGaussian(self.loc.detach(), self.log_variance.detach())
+
+
+def held(posterior: Distribution) -> Distribution:
+    """The same distribution, cut from the graph: its own `detach()` where it has one."""
+    if hasattr(posterior, "detach"):
+        return posterior.detach()
+    found = copy.copy(posterior)
+    for name, value in vars(posterior).items():
+        if isinstance(value, Tensor | Distribution):
+            vars(found)[name] = held(value)
+    return found
 
 
 def standard_normal(size: int) -> DiagonalGaussian:

@@ -1,5 +1,6 @@
 """Weights that change while a model is trained, as functions of progress: 0 at the first step, and just below 1 at the last."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -60,8 +61,24 @@ def final(schedule: Schedule) -> float:
     return value_at(schedule, 1.0)
 
 
+def peak(schedule: Schedule) -> float:
+    """The weight that a schedule is made of: no other is farther from nought at any time."""
+    if isinstance(schedule, CoolDown):
+        return peak(schedule.schedule)
+    return schedule.value if isinstance(schedule, WarmUp) else schedule
+
+
 def ever(schedule: Schedule) -> bool:
     """Whether the weight is anything but nought at any time."""
-    if isinstance(schedule, CoolDown):
-        return ever(schedule.schedule)
-    return (schedule.value if isinstance(schedule, WarmUp) else schedule) != 0
+    return peak(schedule) != 0
+
+
+def check(name: str, schedule: Schedule) -> None:
+    """Refuse weights that are negative or not finite; of a function of one's own nothing is known before it is called.
+
+    Raises:
+        InputError: it is one.
+    """
+    highest = peak(schedule)
+    if not callable(highest) and not 0 <= highest < math.inf:
+        raise InputError(f"{name} must be nought or more, and finite, got {schedule}")

@@ -146,6 +146,9 @@ def _labels(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray | Non
     if labels.dtype.kind not in "iu" or not class_names:
         known, labels = np.unique(labels if labels.dtype.kind in "iu" else _text(labels), return_inverse=True)
         return labels.astype(np.int64), tuple(str(name) for name in known)
+    twice = {name for name in class_names if class_names.count(name) > 1}
+    if twice:
+        raise InputError(f"{path}: several classes are called {min(twice)!r}; class_names must differ")
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise InputError(f"{path}: labels must lie in 0..{len(class_names) - 1}, got {labels.min()}..{labels.max()}")
     return labels.astype(np.int64), class_names

@@ -1,5 +1,7 @@
 """Codes of any shapes or images by a trained model."""
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,9 @@ def embed(
         raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
     if output is not None and Path(output).resolve() in _sources(Path(data)):
         raise InputError(f"the codes would replace what they are made from: name another file than {output}")
+    if output is not None:
+        check_writable(output)
+        _check_parquet(Path(output))
     model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
     splits = load_for(model, data, progress=progress, **loading)
     labelled = any(part.labels is not None for part in splits.parts.values())
@@ -47,6 +52,9 @@ def embed(
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if len(parts) > 1:
         table["split"] = np.concatenate([np.full(len(part), name) for name, part in splits.parts.items()])
+    broken = int((~np.isfinite(table["codes"]).all(1)).sum())
+    if broken:
+        say(f"{broken:,} of {len(table['codes']):,} codes are not finite: `crvae3d evaluate` says what may be wrong")
     if output is not None:
         _write(Path(output), table)
         failures = Path(output).with_suffix(".failures.csv")
@@ -54,6 +62,22 @@ def embed(
         if splits.failures:
             say(f"{len(splits.failures)} left out, with the reasons in {failures}")
     return table
+
+
+def check_writable(file: str | Path) -> None:
+    """Refuse a place where no file can be written, before anything is computed.
+
+    Raises:
+        InputError: it is a folder, or lies where nothing may be written.
+    """
+    folder = next(folder for folder in Path(file).absolute().parents if folder.exists())
+    if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {file}: name a file in a folder that you may write to")
+
+
+def _check_parquet(output: Path) -> None:
+    if output.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InputError("Parquet needs pyarrow: pip install 'crvae3d[parquet]', or write codes.npz")
 
 
 def _sources(data: Path) -> list[Path]:
@@ -88,11 +112,9 @@ def _write(output: Path, table: dict[str, np.ndarray]) -> None:
     if output.suffix == ".npz":
         np.savez(output, **table)
         return
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError("Parquet needs pyarrow: pip install 'crvae3d[parquet]', or write codes.npz") from None
+    import pyarrow
+    import pyarrow.parquet
+
     columns = {name: list(column) if column.ndim == 2 else _unicode(column) for name, column in table.items()}
     pyarrow.parquet.write_table(pyarrow.table(columns), output)
 

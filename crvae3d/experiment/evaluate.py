@@ -1,7 +1,6 @@
 """Runs judged side by side on the same shapes: figures, a table, a page."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import Figures, Further, evaluate_controls, evaluate_model
 from crvae3d.evaluation.labelled import LabelledShapes, share_classes
 from crvae3d.evaluation.robustness import Corrupted, flat
+from crvae3d.experiment.embed import check_writable
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
 from crvae3d.experiment.runs import control_of, has_decoder, is_finished, learn_from, without_decoder
@@ -113,9 +113,7 @@ def _check(
     if train is not None and split != "test":
         raise InputError("--split chooses a part of the run's own dataset: leave it out beside --train and --test")
     for file in (file for file in files if file is not None):
-        folder = next(folder for folder in Path(file).absolute().parents if folder.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise InputError(f"cannot write {file}: name a file in a folder that you may write to")
+        check_writable(file)
 
 
 def _remark(runs: Sequence[Path], data: str | None) -> None:

@@ -125,6 +125,10 @@ class Grid:
         return next(cell for cell in self.cells if cell.name == name)
 
 
+OWN = ("group", "against", "control")
+"""What a cell says beside the settings of its training."""
+
+
 def from_toml(path: Path) -> Grid:
     """The grid in a TOML file.
 
@@ -156,6 +160,12 @@ def _parsed(found: dict[str, object], title: str) -> Grid:
         if not isinstance(found.get(name, kind()), kind):
             told = "a table: write [{}]" if kind is dict else "a list of cells: write {} = [...]"
             raise InputError(f"{name} of a grid is {told.format(name)}, got {found[name]!r}")
+    words = [(name, found[name]) for name in ("title", "reference") if name in found]
+    words += [(f"an entry of {name}", each) for name in lists for each in found.get(name, ())]
+    words += [(f"{key} of {name}", options[key]) for name, options in cells.items() for key in OWN if key in options]
+    for name, word in words:
+        if not isinstance(word, str):
+            raise InputError(f"{name} in a grid is a word in quotes, got {word!r}")
     known = {each.name for each in fields(Judging)}
     for name in found.get("judging", {}):
         if name not in known:
@@ -172,6 +182,6 @@ def _parsed(found: dict[str, object], title: str) -> Grid:
 
 
 def _cell(name: str, options: dict[str, object], reference: str) -> Cell:
-    own = {key: options[key] for key in ("group", "against", "control") if key in options}
+    own = {key: options[key] for key in OWN if key in options}
     rest = {key: value for key, value in options.items() if key not in own}
     return Cell(name, **({"against": None if name == reference else reference} | own), options=rest)

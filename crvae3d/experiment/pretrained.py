@@ -78,7 +78,7 @@ class VAE(core.VAE):
             (folder / SETTINGS).write_text(json.dumps({"model": asdict(self.settings)}, indent=2) + "\n")
         part = folder / f"{WEIGHTS}.part"
         weights = {name: value.clone().contiguous() for name, value in self.state_dict().items()}  # tied ones too
-        safetensors.torch.save_file(weights, part)
+        part.write_bytes(safetensors.torch.save(weights))  # its own way to a file lets nobody else read it
         part.replace(folder / WEIGHTS)
 
 

@@ -156,10 +156,12 @@ def _make_room(out: Path, overwrite: bool) -> None:
         raise InputError(
             f"{out} exists: go on with it by --resume {out}, replace it with --overwrite, or choose another --out"
         )
-    if not (out / SETTINGS).exists():
+    try:
+        Settings.read(out)
+    except InputError:
         raise InputError(
-            f"{out} is not a run (it has no {SETTINGS}), so --overwrite leaves it alone: choose another --out"
-        )
+            f"{out} is not a run (it has no {SETTINGS} of one), so --overwrite leaves it alone: choose another --out"
+        ) from None
     shutil.rmtree(out)
 
 

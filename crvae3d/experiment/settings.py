@@ -11,6 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import NoReturn, get_args, get_origin
 
+import numpy as np
 import torch
 
 from crvae3d.datasets.load import KNOWN, is_images, load
@@ -54,6 +55,13 @@ class Settings:
             raise InputError(
                 "stop-gradient cannot hold a hierarchy's posterior still, whose groups follow from the view's: leave it out"
             )
+        batch, size = self.training.batch_size, self.training.train_size
+        if self.objective.contrasts and (batch == 1 or (size or batch) < batch):
+            raise InputError(
+                f"a contrast tells the shapes of a batch from each other, and a batch of {batch} has "
+                f"{'no other' if batch == 1 else f'only {size} different ones'}: set batch-size to "
+                f"{'2 or more' if batch == 1 else f'{size} or less'}, or contrast to 0"
+            )
 
     @classmethod
     def of(
@@ -77,7 +85,7 @@ class Settings:
             InputError: a name is unknown, or a value impossible.
         """
         data = str(data)
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        options = {name: _plain(value) for name, value in options.items()}
         images = is_images(data)
         modality = IMAGES if images else CLOUDS
         model = next(iter(modality.models)) if model is None else model
@@ -133,8 +141,15 @@ class Settings:
         folder.mkdir(parents=True, exist_ok=True)
         told = asdict(self) | {"made_by": {"source": source} | provenance()} | ({"control": control} if control else {})
         part = folder / f"{SETTINGS}.part"
-        part.write_text(json.dumps(told, indent=2) + "\n")
+        part.write_text(json.dumps(told, indent=2, default=_plain) + "\n")
         part.replace(folder / SETTINGS)
+
+
+def _plain(value: object) -> object:
+    """A setting as a file and JSON have it: NumPy's numbers are Python's."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_a(value: object, kind: object) -> bool:

@@ -90,6 +90,9 @@ CONTRAST, TEMPERATURE = 1000.0, 0.2
 OF_FLAT_CODES = ("wasserstein", "avae", "simvae")
 """The divergences that are known between Gaussians alone, and not between hierarchies."""
 
+CONTRASTIVE = ("nt-xent", "triplet")
+"""The divergences that tell a batch's shapes from each other."""
+
 PAPER = {"divergence": "kl", "contrast": 0.0, "transform": "scale", "target": "view"}
 """The form of Sinha and Dieng, 2021, for shapes: KL between the posteriors, and a mild view rebuilds itself. beta stays; 1 is
 their ELBO. The default has their KL on views that go farther and rebuild the original, and NT-Xent beside it."""
@@ -185,6 +188,11 @@ class Objective:
         if self.temperature is None:
             beside = self.contrast and self.divergence != "nt-xent"
             object.__setattr__(self, "temperature", TEMPERATURE if beside else 0.1)
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether shapes are told from each other."""
+        return bool(self.contrast or (self.consistency and self.divergence in CONTRASTIVE))
 
     @classmethod
     def recorded(cls, settings: dict[str, object]) -> "Objective":

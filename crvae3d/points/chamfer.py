@@ -14,6 +14,7 @@ import shutil
 import torch
 from torch import Tensor
 
+from crvae3d.errors import InputError
 from crvae3d.points.batch import blocks
 from crvae3d.typing import Indices, Mask, PerShape, Points
 
@@ -33,12 +34,25 @@ def chamfer_distance(a: Points, b: Points, mask_a: Mask | None = None, mask_b: M
         mask_a: (B, N), True where a point exists; None where all do.
         mask_b: (B, M), likewise.
 
+    Raises:
+        InputError: they are no two batches of as many clouds.
+
     >>> chamfer_distance(torch.zeros(1, 1, 3), torch.tensor([[[0.0, 0, 0], [0, 0, 2]]]))
     tensor([2.])
     """
+    _check(a, b)
     there = masked_mean(nearest_squared(a, b, mask_b), mask_a)
     back = masked_mean(nearest_squared(b, a, mask_a), mask_b)
     return there + back
+
+
+def _check(a: Points, b: Points) -> None:
+    for of in (a, b):
+        if not isinstance(of, Tensor) or of.ndim != 3 or of.shape[-1] != 3 or of.shape[1] == 0:
+            came = tuple(of.shape) if isinstance(of, Tensor) else type(of).__name__
+            raise InputError(f"a batch of clouds is a tensor (batch, points, 3) with a point or more, got {came}")
+    if len(a) != len(b):
+        raise InputError(f"distances are of pairs of clouds, got {len(a)} and {len(b)}: use expand for one beside many")
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:

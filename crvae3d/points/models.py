@@ -12,6 +12,9 @@ from crvae3d.errors import InputError, unknown
 from crvae3d.points.folding import Folding
 from crvae3d.points.pointnet import PointNet
 
+WIDEST = 8
+"""Neighbourhoods, at most: the radius of the last is twelve times the unit sphere's."""
+
 
 @dataclass(frozen=True)
 class PointModel:
@@ -24,7 +27,7 @@ class PointModel:
         head_widths: of PointNet's layers between the pooled features and the posterior.
         norm: after PointNet's layers: layer, batch or none.
         input_transform: learn a 3 x 3 matrix applied to each cloud first.
-        neighbourhoods: how many neighbourhoods of each point PointNet reads beside its coordinates.
+        neighbourhoods: at how many radii, each twice the one before, PointNet reads what lies around a point.
         output_points: folded points a shape.
         decoder_width: of the hidden layers of each fold.
         template: what is folded: plane, sphere or gaussian.
@@ -53,8 +56,8 @@ class PointModel:
         for name in ("code_size", "output_points", "decoder_width", "scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
-        if self.neighbourhoods < 0:
-            raise InputError(f"neighbourhoods is how many there are, 0 for none, got {self.neighbourhoods}")
+        if not 0 <= self.neighbourhoods <= WIDEST:
+            raise InputError(f"neighbourhoods are from 0, for none, to {WIDEST}, got {self.neighbourhoods}")
         if not self.encoder_widths or not all(width > 0 for width in (*self.encoder_widths, *self.head_widths)):
             told = f"{self.encoder_widths} and {self.head_widths}"
             raise InputError(f"encoder-widths are one number or more, and all widths positive, got {told}")

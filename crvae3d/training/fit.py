@@ -1,9 +1,10 @@
 """Fit a model: Lightning's trainer over a dataset of clouds, resumable at every epoch."""
 
 import logging
+import os
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning
@@ -25,6 +26,24 @@ CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 
 
+class Passes(DistributedSampler):
+    """The order of an epoch that goes through `size` different shapes over and over: each pass is shuffled by itself.
+
+    So a shape is in a batch twice at most where two passes meet; a contrast would push a shape from itself.
+    """
+
+    def __init__(self, dataset: Dataset, size: int, **options: object) -> None:
+        super().__init__(dataset, **options)
+        self.size = size
+
+    def __iter__(self) -> Iterator[int]:
+        generator, shapes = torch.Generator().manual_seed(self.seed + self.epoch), len(self.dataset)
+        starts = range(0, shapes, self.size)
+        passes = [start + torch.randperm(min(self.size, shapes - start), generator=generator) for start in starts]
+        order = torch.cat(passes).tolist()
+        return iter([*order, *order[: self.total_size - shapes]][self.rank :: self.num_replicas])
+
+
 class Batches(lightning.LightningDataModule):
     """Dense batches of a dataset whose `__getitems__` gives several shapes; the order is a function of seed and epoch."""
 
@@ -34,7 +53,7 @@ class Batches(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
-        sampler = DistributedSampler(self.train, **ranks, shuffle=True, seed=self.training.seed)
+        sampler = Passes(self.train, self.training.train_size or len(self.train), **ranks, seed=self.training.seed)
         whole = len(sampler) >= self.training.batch_size
         return DataLoader(self.train, self.training.batch_size, sampler=sampler, collate_fn=_dense, drop_last=whole)
 
@@ -112,13 +131,17 @@ def _check(checkpoint: Path) -> None:
 
 
 def check_devices(devices: int) -> None:
-    """Refuse more GPUs than there are.
+    """Refuse more GPUs than there are, or without one more processes than cores.
 
     Raises:
         InputError: there are fewer than `devices`.
     """
-    if torch.cuda.is_available() and devices > torch.cuda.device_count():
-        raise InputError(f"there are {torch.cuda.device_count()} GPUs, {devices} were asked for; --devices 0 takes all")
+    if torch.cuda.is_available():
+        there, what = torch.cuda.device_count(), "GPUs"
+    else:
+        there, what = os.cpu_count() or 1, "cores"
+    if devices > there:
+        raise InputError(f"there are {there} {what}, {devices} were asked for; --devices 0 takes all")
 
 
 def _trainer(

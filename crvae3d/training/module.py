@@ -130,9 +130,10 @@ class Fitted(lightning.LightningModule):
             self.log("skipped_steps", float(self.skipped), on_step=False, on_epoch=True, sync_dist=True)
 
     def on_train_end(self) -> None:
-        if 0 < self.steps <= self.skipped:  # so few that patience has not run out
+        if 2 * self.skipped > self.steps:  # so few that patience has not run out
             raise Diverged(
-                f"the loss or its gradient was not finite in any of the {self.steps} steps: lower the weights or rates"
+                f"the loss or its gradient was not finite in {self.skipped} of the {self.steps} steps: "
+                "lower --learning-rate or the weights"
             )
 
     def on_validation_epoch_end(self) -> None:

@@ -1,5 +1,6 @@
 """How a model is trained: everything that changes the numbers, and nothing else."""
 
+import math
 from dataclasses import dataclass
 
 from crvae3d.errors import InputError, unknown
@@ -42,8 +43,8 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "points", "learning_rate", "clip", "patience"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name.replace('_', '-')} must be positive and finite, got {getattr(self, name)}")
         if self.train_size is not None and self.train_size < 1:
             raise InputError(f"train-size must be at least 1, got {self.train_size}")
         if self.points < 2:
