@@ -4,7 +4,6 @@ A network returns the mean and the logarithm of the *variance*; the standard dev
 released code of CR-VAE takes exp(log_variance) for the deviation, which is what this file exists to never do again.
 """
 
-import copy
 import math
 
 import torch
@@ -74,10 +73,10 @@ def held(posterior: Distribution) -> Distribution:
     """The same distribution, cut from the graph: its own `detach()` where it has one."""
     if hasattr(posterior, "detach"):
         return posterior.detach()
-    found = copy.copy(posterior)
+    found = object.__new__(type(posterior))
     for name, value in vars(posterior).items():
-        if isinstance(value, Tensor | Distribution):
-            vars(found)[name] = held(value)
+        of_base = held(value) if isinstance(value, Distribution) else value
+        vars(found)[name] = value.detach() if isinstance(value, Tensor) else of_base
     return found
 
 
