@@ -48,7 +48,7 @@ def test_a_grid_goes_on_from_every_committed_result_also_of_before_an_option_exi
     cells = json.loads((out / split / "results.json").read_text())["cells"]
     options = {} if epochs is None else {"epochs": epochs}
     known = read_grid(grid if grid in GRIDS else BENCHMARKS / grid)
-    tasks = compare.tasks_of(known, data, out, 3, split, None, options)
+    tasks = compare.tasks_of(known, data, out, 6, split, None, options)
     assert gather(tasks, out, split).keys() == {
         (name, int(seed)) for name, cell in cells.items() for seed in cell["runs"]
     }
