@@ -21,7 +21,7 @@ def alarms(codes: Codes, diversity: Diversity | None = None) -> tuple[str, ...]:
 
 
 def not_finite(codes: Codes) -> tuple[str, ...]:
-    """What is wrong with any encoder whose codes are not finite; one without a bound has no prior to collapse into."""
+    """That codes are not finite: of an encoder alone all that can be told, for it has no prior to collapse into."""
     if not codes.finite.all():
         return (
             f"{(~codes.finite).sum():,} of {len(codes):,} shapes have codes that are not finite: the training has "

@@ -57,10 +57,10 @@ class Settings:
             )
         batch, size = self.training.batch_size, self.training.train_size
         if self.objective.contrasts and (batch == 1 or (size or batch) < batch):
+            has, ask = ("no other", "2 or more") if batch == 1 else (f"only {size} different ones", f"{size} or less")
             raise InputError(
-                f"a contrast tells the shapes of a batch from each other, and a batch of {batch} has "
-                f"{'no other' if batch == 1 else f'only {size} different ones'}: set batch-size to "
-                f"{'2 or more' if batch == 1 else f'{size} or less'}, or contrast to 0"
+                f"a contrast tells the shapes of a batch from each other, and a batch of {batch} has {has}: "
+                f"set batch-size to {ask}, or contrast to 0"
             )
 
     @classmethod
