@@ -26,7 +26,7 @@ from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import embed as embed_module
 from crvae3d.experiment import image_tables, runs, tables
 from crvae3d.experiment.modalities import CLOUDS
-from crvae3d.experiment.runs import has_decoder, one_epoch
+from crvae3d.experiment.runs import has_decoder, one_epoch, told_apart
 from crvae3d.experiment.settings import Settings
 from crvae3d.images.likelihoods import LIKELIHOODS
 from crvae3d.training.settings import PRECISIONS, Training
@@ -98,9 +98,19 @@ def test_runs_that_began_alike_share_their_controls(place, monkeypatch):
     monkeypatch.setattr(
         evaluate, "evaluate_controls", lambda model, *_, **__: asked.append(model) or {"untrained_accuracy": len(asked)}
     )
-    shutil.copytree(place / "cr", place / "twin")
-    figures = evaluate.evaluate_runs([place / name for name in ("cr", "vae", "twin")], progress=False)
+    shutil.copytree(place / "cr", place / "twin" / "cr")
+    figures = evaluate.evaluate_runs([place / name for name in ("cr", "vae", "twin/cr")], progress=False)
+    assert list(figures) == [f"{place.name}/cr", f"{place.name}/vae", "twin/cr"]  # no shorter names are all different
     assert [one["untrained_accuracy"] for one in figures.values()] == [1, 2, 1]  # vae began with another seed
+
+
+def test_runs_are_told_apart_by_as_much_of_their_paths_as_it_takes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert told_apart(["grid/VAE", "grid/KL"]) == {"VAE": Path("grid/VAE"), "KL": Path("grid/KL")}
+    assert list(told_apart(["grid/VAE/seed-0", "grid/KL/seed-0"])) == ["VAE/seed-0", "KL/seed-0"]
+    assert list(told_apart(["."])) == [tmp_path.name]
+    with pytest.raises(crvae3d.errors.InputError, match="given twice"):
+        told_apart(["runs/cr", "runs/../runs/cr"])
 
 
 def test_a_result_names_its_command_without_the_paths_of_a_machine(monkeypatch):

@@ -18,7 +18,7 @@ from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.experiment.embed import check_writable
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE, best_device
-from crvae3d.experiment.runs import control_of, has_decoder, is_finished, learn_from, without_decoder
+from crvae3d.experiment.runs import control_of, has_decoder, is_finished, learn_from, told_apart, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 
@@ -72,10 +72,14 @@ def evaluate_runs(
         figures_file: a JSON file to write, or None: the figures of one run, or of several by name.
         progress: whether to show it.
 
+    Returns:
+        The figures of each run by its name: its folder's, with those above it where two folders are called alike.
+
     Raises:
-        InputError: a run or a dataset cannot be used, or runs share a name.
+        InputError: a run or a dataset cannot be used.
     """
-    runs = [Path(run) if Path(run).name else Path(run).resolve() for run in runs]
+    named = told_apart(runs)
+    runs = list(named.values())
     first = _first(runs)
     _check(train, test, split, (page, figures_file), seed)
     _remark(runs, first.data if train is None else None)
@@ -86,19 +90,19 @@ def evaluate_runs(
     else:
         *found, source = _two_datasets(first.model, train, test, root, **loading)
     shapes = _labelled([modality.judged(part, first.model, points) for part in found])
-    models = {run.name: VAE.from_pretrained(run, best_device()) for run in runs}
+    models = {name: VAE.from_pretrained(run, best_device()) for name, run in named.items()}
     raw = tuple(found) if modality is IMAGES else None
-    figures = _judged(runs, models, shapes, raw, seed, progress)
+    figures = _judged(named, models, shapes, raw, seed, progress)
     for name, one in figures.items():
         one |= {"split": split if test is None else str(test), "source": source, "run": name, "made_by": provenance()}
     if figures_file is not None:
         Path(figures_file).parent.mkdir(parents=True, exist_ok=True)
-        told = figures[runs[0].name] if len(runs) == 1 else figures
+        told = next(iter(figures.values())) if len(runs) == 1 else figures
         Path(figures_file).write_text(json.dumps(told, indent=2) + "\n")
     if page is not None:
         from crvae3d.experiment.report import write_report
 
-        write_report(page, runs, models, figures, shapes[1].points, seed)
+        write_report(page, named, models, figures, shapes[1].points, seed)
     return figures
 
 
@@ -136,10 +140,6 @@ def _labelled(parts: Sequence[Clouds | Images]) -> list[LabelledShapes]:
 
 def _first(runs: Sequence[Path]) -> Settings:
     """The settings of the first of runs that can stand side by side."""
-    if len({run.name for run in runs}) < len(runs):
-        raise InputError(
-            f"runs are told apart by their folders' names, and two are called alike: {[r.name for r in runs]}"
-        )
     models = [Settings.read(run).model for run in runs]
     if len({(modality_of(model).name, modality_of(model).finished(model) is None) for model in models}) > 1:
         raise InputError(
@@ -155,7 +155,7 @@ def _first(runs: Sequence[Path]) -> Settings:
 
 
 def _judged(
-    runs: Sequence[Path],
+    runs: Mapping[str, Path],
     models: Mapping[str, VAE],
     shapes: Sequence[LabelledShapes],
     raw: tuple[Images, Images] | None,
@@ -168,8 +168,8 @@ def _judged(
     """
     controls: dict[tuple[object, int], Figures] = {}
     figures = {}
-    for run in runs:
-        name, model = run.name, models[run.name]
+    for name, run in runs.items():
+        model = models[name]
         began_as = model.settings, Settings.read(run).training.seed
         modality, asked = modality_of(model.settings), {"seed": seed, "progress": progress}
         labelled = shapes[1].labels is not None

@@ -2,7 +2,7 @@
 
 import copy
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,7 +51,7 @@ FIGURES = (
 
 def write_report(
     path: str | Path,
-    runs: Sequence[Path],
+    runs: Mapping[str, Path],
     models: Mapping[str, VAE],
     figures: Mapping[str, Mapping[str, object]],
     test: Clouds | Images,
@@ -59,10 +59,10 @@ def write_report(
 ) -> Path:
     """Write the page that compares `runs` on the shapes of `test`."""
     first = next(iter(figures.values()))
-    decoding = {run.name: models[run.name] for run in runs if has_decoder(run)}
+    decoding = {name: models[name] for name, run in runs.items() if has_decoder(run)}
     images = isinstance(test, Images)
     noun = "image" if images else "shape"
-    reports = [_model_report(run, models[run.name], figures[run.name], test, seed) for run in runs]
+    reports = [_model_report(name, run, models[name], figures[name], test, seed) for name, run in runs.items()]
     report = Report(
         title="crvae3d: " + ", ".join(models),
         summary=(
@@ -81,7 +81,7 @@ def write_report(
             "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training set.",
             "The last epoch is reported, not the best one.",
         ),
-        settings={run.name: _settled(run) for run in runs},
+        settings={name: _settled(run) for name, run in runs.items()},
     )
     return write_page(path, report)
 
@@ -105,21 +105,19 @@ def _controls(figures: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str
 
 
 def _model_report(
-    run: Path, model: VAE, figures: Mapping[str, object], test: Clouds | Images, seed: int
+    name: str, run: Path, model: VAE, figures: Mapping[str, object], test: Clouds | Images, seed: int
 ) -> ModelReport:
     figures = flat(figures)
-    gaps = {
-        name: name.replace("consistency_gap_", "consistency_gap/") for name in figures if "consistency_gap_" in name
-    }
-    shown = {name: figures[name] for name in FIGURES if figures.get(name) is not None}
-    shown |= {title: figures[name] for name, title in gaps.items()}
+    gaps = {key: key.replace("consistency_gap_", "consistency_gap/") for key in figures if "consistency_gap_" in key}
+    shown = {key: figures[key] for key in FIGURES if figures.get(key) is not None}
+    shown |= {title: figures[key] for key, title in gaps.items()}
     chosen = choose(len(test), seed)
     part = test.select(chosen)
     means = encode(model, part, progress=False).means
     finite = np.isfinite(means).all(1)
     classes = _classes(part.select(finite))
     codes = CodeMap(project(means[finite], seed), [str(name) for name in part.ids[finite]], classes)
-    return ModelReport(run.name, shown, _curves(run), codes)
+    return ModelReport(name, shown, _curves(run), codes)
 
 
 def _classes(part: Clouds | Images) -> list[str]:

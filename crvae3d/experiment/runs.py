@@ -5,7 +5,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -147,6 +147,23 @@ def has_decoder(folder: Path) -> bool:
     """Whether the decoder of a folder was trained: its run is neither a control nor of an encoder alone."""
     found = json.loads((folder / SETTINGS).read_text())
     return "control" not in found and found.get("objective", {}).get("objective") != "none"
+
+
+def told_apart(runs: Sequence[str | Path]) -> dict[str, Path]:
+    """Run folders by name: the folder's own, with as many of those above it as it takes to tell all of them apart.
+
+    Raises:
+        InputError: one is given twice.
+    """
+    folders = [Path(os.path.abspath(run)) for run in runs]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise InputError(f"{folder} is given twice: name each run once")
+    for depth in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(names, map(Path, runs), strict=True))
 
 
 def _make_room(out: Path, overwrite: bool) -> None:
