@@ -2,14 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import NormalizeScale, RandomFlip, RandomJitter
 
+import crvae3d
 from crvae3d.errors import InputError
 from crvae3d.points import augment
 from crvae3d.points.batch import Ragged, dense, ragged
+from crvae3d.points.normalize import NormalizeSphere
 
 ALL = [
     augment.Identity(),
@@ -27,7 +30,9 @@ ALL = [
     augment.Crop(0.5),
     augment.FromPyG(RandomJitter(0.1)),
     augment.Compose([augment.RotateSO3(), RandomFlip(0), augment.Crop(0.5), augment.Subset(20)]),
+    NormalizeSphere(),
 ]
+DRAWS_NOTHING = (augment.Identity, NormalizeSphere)
 RIGID = [t for t in ALL if "Rotate" in repr(t) and not isinstance(t, augment.Compose)]
 
 
@@ -46,12 +51,12 @@ class TestEveryTransformation:
         for other in (same, later):
             assert torch.equal(one[0], other[0]) and (one[1] is None or torch.equal(one[1], other[1]))
         assert torch.equal(x, before)
-        if not isinstance(transform, augment.Identity):
+        if not isinstance(transform, DRAWS_NOTHING):
             changed = dense(transform(x, generator=seeded(5)))
             assert changed[0].shape != one[0].shape or not torch.equal(changed[0], one[0])
 
     def test_draws_anew_for_every_shape(self, transform):
-        if isinstance(transform, augment.Identity):
+        if isinstance(transform, DRAWS_NOTHING):
             pytest.skip("draws nothing")
         x = torch.randn(1, 50, 3).expand(8, -1, -1)
         points, mask = dense(transform(x, generator=seeded()))
@@ -248,3 +253,27 @@ def test_impossible_arguments_are_refused():
 def test_ragged_moves_between_devices():
     moved = Ragged(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool)).to(torch.device("meta"))
     assert isinstance(moved, Ragged) and moved.points.is_meta and moved.mask.is_meta
+
+
+class TestNormalizeSphere:
+    def test_units_and_place_do_not_matter_and_the_farthest_point_is_at_one(self):
+        x = torch.randn(4, 60, 3)
+        y = NormalizeSphere()(x)
+        torch.testing.assert_close(y.mean(1), torch.zeros(4, 3), atol=1e-6, rtol=0)
+        torch.testing.assert_close(y.norm(dim=-1).amax(1), torch.ones(4))
+        torch.testing.assert_close(NormalizeSphere()(0.5 * x.double() + 4e8), y.double(), atol=1e-6, rtol=0)
+
+    def test_is_the_frame_of_shapes_that_are_read(self, tmp_path):
+        cloud = np.random.default_rng(0).normal(size=(50, 3)) * [3, 1, 2] + 7
+        np.save(tmp_path / "one.npy", cloud)
+        read = crvae3d.load(tmp_path, points=50, progress=False).train.coordinates()[0]
+        own = NormalizeSphere()([cloud]).points[0]
+        nearest = torch.cdist(read.double(), own).min(1)  # the store's order is its own, and it rounds to 1.5e-5
+        assert nearest.values.max() < 3e-5 and len(nearest.indices.unique()) == 50
+
+    def test_padding_does_not_count_and_a_point_alone_becomes_the_origin(self):
+        clouds = [torch.randn(20, 3) + 5, torch.randn(35, 3), torch.full((3, 3), 2.0)]
+        padded = NormalizeSphere()(clouds)
+        for cloud, points, mask in zip(clouds, *padded, strict=True):
+            torch.testing.assert_close(points[mask], NormalizeSphere()(cloud[None])[0])
+        assert (padded.points[2] == 0).all()

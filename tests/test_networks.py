@@ -342,11 +342,18 @@ def test_every_form_of_a_batch_becomes_the_same_tensors():
     from torch_geometric.data import Batch, Data
 
     clouds = [torch.randn(4, 3), torch.randn(7, 3)]
-    for form in (clouds, ragged(clouds), Batch.from_data_list([Data(pos=c) for c in clouds])):
+    for form in (
+        clouds,
+        [cloud.numpy() for cloud in clouds],
+        ragged(clouds),
+        Batch.from_data_list([Data(pos=c) for c in clouds]),
+    ):
         points, mask = dense(form)
         assert mask.sum(1).tolist() == [4, 7]
         assert torch.equal(points[0][mask[0]], clouds[0]) and torch.equal(points[1], clouds[1])
     points, mask = dense(Data(pos=clouds[0]))
+    assert mask is None and torch.equal(points[0], clouds[0])
+    points, mask = dense(clouds[0][None].numpy())
     assert mask is None and torch.equal(points[0], clouds[0])
     for wrong in (torch.randn(4, 3), torch.randn(2, 4, 2), [], [torch.randn(0, 3)], "cloud"):
         with pytest.raises(InputError):

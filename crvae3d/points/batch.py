@@ -1,12 +1,13 @@
 """Batches of clouds: dense where all clouds have as many points, padded with a mask where they have not.
 
-Everything that takes a batch takes a dense tensor (B, N, 3), a `Ragged`, a list of clouds (N_i, 3), or a `Data` or `Batch`
-of PyTorch Geometric. This is the one place where they become tensors.
+Everything that takes a batch takes a dense tensor (B, N, 3), a `Ragged`, a list of clouds (N_i, 3), either of NumPy too, or
+a `Data` or `Batch` of PyTorch Geometric. This is the one place where they become tensors.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,8 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
     Raises:
         InputError: x is none of the forms above.
     """
+    if isinstance(x, np.ndarray):
+        x = torch.from_numpy(x)
     if isinstance(x, Tensor):
         if x.ndim != 3 or x.shape[-1] != 3:
             raise InputError(
@@ -61,11 +64,11 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
     if isinstance(x, Ragged):
         return (x.points if x.points.is_floating_point() else x.points.float()), x.mask
     if isinstance(x, list | tuple):
-        return dense(ragged(x))
+        return dense(ragged([torch.as_tensor(cloud) for cloud in x]))
     if hasattr(x, "pos"):
         return _of_pyg(x)
     raise InputError(
-        f"expected a tensor (batch, points, 3), a list of clouds or PyG data with `pos`, got {type(x).__name__}"
+        f"expected a tensor or array (batch, points, 3), a list of clouds or PyG data with `pos`, got {type(x).__name__}"
     )
 
 

@@ -1,0 +1,23 @@
+"""Clouds in the frame that models expect: centred, in the unit sphere."""
+
+import torch
+from torch import Tensor
+
+from crvae3d.points.augment import Cloud, CloudTransform
+
+
+class NormalizeSphere(CloudTransform):
+    """Centre each cloud on the mean of its points and scale it until the farthest lies on the unit sphere.
+
+    What `crvae3d.load` does to the shapes that it reads, for clouds that are in memory, in any units; up must be z.
+    A PyG transform that draws nothing. `NormalizeScale` of PyTorch Geometric fills a cube instead, which is another size.
+    A cloud whose points coincide becomes the origin.
+    """
+
+    def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
+        there = points.new_ones(points.shape[:2], dtype=torch.bool) if mask is None else mask
+        held = points.double().masked_fill(~there[..., None], 0)  # double: a site far from the origin keeps its digits
+        center = held.sum(1, keepdim=True) / there.sum(1)[:, None, None]
+        moved = (held - center).masked_fill(~there[..., None], 0)
+        radius = moved.norm(dim=-1).amax(1)[:, None, None]
+        return (moved / torch.where(radius > 0, radius, 1)).to(points), mask
