@@ -13,9 +13,10 @@ class Diverged(RuntimeError):
     """The loss or its gradient stayed non-finite. The command line prints the message and exits with code 1."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
-    """Raise an `InputError` that names the valid choice nearest to `name`, and all of them."""
+def unknown(kind: str, name: str, known: Iterable[str], own: bool = False) -> NoReturn:
+    """Raise an `InputError` that names the valid choice nearest to `name`, and all of them; `own`: and how one adds to them."""
     known = list(known)
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known)}")
+    added = "; your own come with --plugin FILE.py" if own else ""
+    raise InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known)}{added}")

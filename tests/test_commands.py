@@ -29,6 +29,7 @@ from crvae3d.experiment.modalities import CLOUDS
 from crvae3d.experiment.runs import has_decoder, one_epoch, told_apart
 from crvae3d.experiment.settings import Settings
 from crvae3d.images.likelihoods import LIKELIHOODS
+from crvae3d.points import models
 from crvae3d.training.settings import PRECISIONS, Training
 
 
@@ -605,20 +606,30 @@ def test_the_public_names_are_there_and_cost_nothing():
     assert out.strip() == "False"
 
 
-def test_runs_on_views_of_ones_own_are_trained_judged_and_gone_on_with(place, tmp_path):
+def test_runs_of_an_encoder_and_views_of_ones_own_are_trained_judged_and_gone_on_with(place, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
         "from crvae3d.experiment.tables import TRANSFORMS\nTRANSFORMS['mine'] = TRANSFORMS['scale']\n"
+        "from crvae3d.points.models import ENCODERS\nENCODERS['mine'] = ENCODERS['pointnet']\n"
     )
+
+    def forget():
+        tables.TRANSFORMS.pop("mine", None)
+        models.ENCODERS.pop("mine", None)
+
     plugin, run = f"--plugin {tmp_path / 'mine.py'} --quiet", tmp_path / "run"
     try:
-        train = f"train {place / 'some.npz'} --preset tiny --epochs 1 --transform mine --out {run} {plugin}"
+        train = (
+            f"train {place / 'some.npz'} --preset tiny --epochs 1 --encoder mine --transform mine --out {run} {plugin}"
+        )
         assert main(train.split()) == 0
-        tables.TRANSFORMS.pop("mine")
+        forget()
+        assert main(f"evaluate {run} --quiet".split()) == 2
+        assert "known are pointnet; your own come with --plugin FILE.py" in capsys.readouterr().err
         assert main(f"evaluate {run} {plugin}".split()) == 0
-        tables.TRANSFORMS.pop("mine")
+        forget()
         assert main(f"train --resume {run} {plugin}".split()) == 0
     finally:
-        tables.TRANSFORMS.pop("mine", None)
+        forget()
 
 
 def test_settings_are_of_their_kind_and_data_may_be_a_path(place):

@@ -33,7 +33,7 @@ GRADIENTS = ("all", "one")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
-    "neighbourhoods likelihood height width flows ladder "
+    "encoder neighbourhoods likelihood height width flows ladder "
     "objective samples gradient beta consistency contrast temperature views transform divergence target "
     "warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
 ).split()
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="PATH", help="where named datasets lie (default: $CRVAE3D_DATA, then the cache)")
     add("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
     add("--overwrite", action="store_true", help="replace an existing run")
-    add("--plugin", type=Path, metavar="FILE", help="a Python file that adds transformations of your own")
+    add("--plugin", type=Path, metavar="FILE", help="a Python file that adds encoders or transformations of your own")
     add("--quiet", action="store_true", help="show no progress")
     _add_model_arguments(parser)
     group = parser.add_argument_group("training")
@@ -70,6 +70,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; others: of nvae"
     )
+    group.add_argument("--encoder", metavar="NAME", help="pointnet, or one of your own that --plugin adds")
     group.add_argument(
         "--neighbourhoods",
         type=int,

@@ -45,7 +45,7 @@ class Settings:
     def __post_init__(self) -> None:
         modality = modality_of(self.model)
         if self.objective.transform not in modality.transforms:
-            unknown(f"transform of {modality.name}", self.objective.transform, modality.transforms)
+            unknown(f"transform of {modality.name}", self.objective.transform, modality.transforms, own=True)
         divergence = self.objective.divergence
         if isinstance(self.model, NVAEModel) and self.objective.consistency and divergence in OF_FLAT_CODES:
             raise InputError(

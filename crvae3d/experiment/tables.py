@@ -144,7 +144,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.transform not in TRANSFORMS | IMAGE_TRANSFORMS:
-            unknown("transform", self.transform, TRANSFORMS | IMAGE_TRANSFORMS)
+            unknown("transform", self.transform, TRANSFORMS | IMAGE_TRANSFORMS, own=True)
         if self.objective not in OBJECTIVES:
             unknown("objective", self.objective, OBJECTIVES)
         if self.divergence not in WEIGHTS:

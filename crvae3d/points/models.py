@@ -52,7 +52,7 @@ class PointModel:
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
-            unknown("encoder", self.encoder, ENCODERS)
+            unknown("encoder", self.encoder, ENCODERS, own=True)
         for name in ("code_size", "output_points", "decoder_width", "scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name.replace('_', '-')} must be positive, got {getattr(self, name)}")
