@@ -222,6 +222,20 @@ def test_reconstruct_gives_clouds_in_the_users_own_units(place, tmp_path):
     assert len(list(csv.DictReader((tmp_path / "chamfer.csv").open()))) == 5
 
 
+def test_reconstruct_gives_meshes_whose_corners_are_the_folded_points(place, tmp_path, capsys):
+    ask = f"reconstruct {place / 'cr'} {place / 'meshes'} --points 100 --quiet -o {tmp_path}"
+    assert main(f"{ask}/clouds".split()) == 0 and main(f"{ask}/meshes --mesh".split()) == 0
+    assert "5 meshes (.ply)" in capsys.readouterr().out
+    for file in (tmp_path / "meshes").glob("*.ply"):
+        mesh, cloud = (trimesh.load(tmp_path / kind / file.name, process=False) for kind in ("meshes", "clouds"))
+        assert mesh.faces.shape == (2 * 9 * 9, 3) and mesh.body_count == 1 and mesh.area > 0
+        np.testing.assert_array_equal(mesh.vertices, cloud.vertices)
+    pictures = [(tmp_path / kind / "reconstructions.png").read_bytes() for kind in ("meshes", "clouds")]
+    assert pictures[0] != pictures[1]
+    codes = crvae3d.embed(place / "cr", tmp_path / "meshes", progress=False)["codes"]
+    assert len(codes) == 5 and np.isfinite(codes).all()
+
+
 def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path):
     model = crvae3d.VAE.from_pretrained(place / "cr")
     trimesh.creation.box((1, 2, 3)).export(tmp_path / "one.ply")

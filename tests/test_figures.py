@@ -105,6 +105,27 @@ def test_every_original_and_reconstruction_is_drawn_in_its_place(tmp_path):
         assert strong[0] == strong[2] == 0 and min(strong[1], strong[3]) > 200  # grey originals, blue reconstructions
 
 
+def test_a_surface_is_drawn_where_its_triangles_are_seen_the_nearest_one_in_front(tmp_path):
+    square = np.array([[-1.0, 0, -1], [1, 0, -1], [-1, 0, 1], [1, 0, 1]])  # faces the viewer's left front
+    faces = np.array([[0, 1, 2], [1, 3, 2]])
+
+    def blue(points, faces, name):
+        picture = pixels(clouds_figure([(square, points)], ["x"], tmp_path / name, faces=faces))
+        return picture[..., 2] - picture[..., 0] > 0.1
+
+    whole, half = blue(square, faces, "a.png"), blue(square, faces[:1], "b.png")
+    assert whole.sum() > 10_000 and 0.4 < half.sum() / whole.sum() < 0.6
+    assert half[~whole].sum() < 0.01 * half.sum()  # but for blurred edges
+    broken = square.copy()
+    broken[3] = np.nan
+    assert np.array_equal(blue(broken, faces, "c.png"), half)
+    behind = np.concatenate([square, square[:, [1, 0, 2]] + [0, 3.0, 0]])  # seen from the side, and paler
+    both = pixels(
+        clouds_figure([(square, behind)], ["x"], tmp_path / "d.png", faces=np.concatenate([faces, faces + 4]))
+    )
+    assert ((both[..., 2] - both[..., 0] > 0.1)[whole]).all()
+
+
 def test_the_picture_does_not_depend_on_the_users_units(tmp_path):
     a, b = cloud(0), cloud(1)
     plain = pixels(clouds_figure([(a, b)], ["x"], tmp_path / "a.png"))

@@ -172,6 +172,7 @@ def test_a_run_can_be_made_again_from_its_settings(place, tmp_path):
         ("evaluate {place}/mlp --train shapes --test shapes", "shapes has shapes, and the model is one of images"),
         ("embed {place}/mlp shapes -o {place}/x.npz", "shapes has shapes, and the model is one of images"),
         ("reconstruct {place}/mlp digits -o {place}/x --points 5", "images have no points"),
+        ("reconstruct {place}/mlp digits -o {place}/x --mesh", "images have no surface"),
         ("data pack digits -o {place}/x.npz", "archives hold clouds"),
     ],
 )

@@ -26,6 +26,7 @@ def test_its_python_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     assert names["codes"].shape == (4, 64) and (names["error"] > 0).all()
     assert names["again"].embed(names["clouds"]).equal(names["codes"])
+    assert names["others"].shape == (2, 64) and names["mesh"].area > 0
     assert 0 <= names["figures"]["svm_accuracy"] <= 1 and names["terms"].named["consistency"].shape == (4,)
     mirrored, moved = tables.TRANSFORMS["mirror"](256)(names["clouds"]), names["clouds"] * torch.tensor([-1.0, 1, 1])
     assert all(

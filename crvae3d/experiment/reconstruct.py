@@ -1,6 +1,7 @@
 """Reconstructions of any shapes or images by a trained model."""
 
 import csv
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ def reconstruct(
     data: str | Path,
     output: str | Path,
     points: int | None = None,
+    mesh: bool = False,
     progress: bool = True,
     **loading: object,
 ) -> list[Path]:
@@ -46,6 +48,7 @@ def reconstruct(
         output: a folder, for `reconstructions.png` and of shapes `<id>.ply` in their own units and `chamfer.csv`, of images
             `<id>.png` and `mean_squared_error.csv`.
         points: how many to decode a shape; None for as many as in the training. Images have none.
+        mesh: write the folded surface, with triangles between its points, in place of a cloud.
         progress: whether to show it.
         loading: further arguments of `crvae3d.load`.
 
@@ -53,20 +56,24 @@ def reconstruct(
         The files of the single results.
 
     Raises:
-        InputError: as `crvae3d.load`; or the run has trained an encoder alone; or `output` is where `data` lies.
+        InputError: as `crvae3d.load`; or the run has trained an encoder alone; or its template has no surface; or `output`
+            is where `data` lies.
     """
     _refuse_among(Path(data), Path(output))
     model = run if isinstance(run, VAE) else _read(Path(run))
     modality = modality_of(model.settings)
     if points is not None and modality is IMAGES:
         raise InputError(f"images have no points, and {points} were asked for: leave them out")
+    if mesh and modality is IMAGES:
+        raise InputError("images have no surface, and a mesh was asked for: leave it out")
+    faces = model.decoder.faces(points).cpu().numpy() if mesh else None
     splits = load_for(model, data, progress=progress, **loading)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     made, write, suffix = (
         (_images(model, splits), _write_image, "png")
         if modality is IMAGES
-        else (_clouds(model, splits, points), _write_cloud, "ply")
+        else (_clouds(model, splits, points), functools.partial(_write_cloud, faces=faces), "ply")
     )
     files, rows, shown, taken = [], [], [], {"reconstructions"}
     for name, original, decoded, written, distance in made:
@@ -79,7 +86,7 @@ def reconstruct(
         "w", newline="", encoding="utf-8", errors="surrogateescape"
     ) as file:
         csv.writer(file).writerows([("id", modality.distance), *rows])
-    _picture(output / "reconstructions.png", shown)
+    _picture(output / "reconstructions.png", shown, faces)
     write_failures(output / "failures.csv", splits.failures)
     return files
 
@@ -107,11 +114,11 @@ def _refuse_among(data: Path, output: Path) -> None:
         )
 
 
-def _picture(path: Path, shown: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
-    """Originals and their reconstructions: clouds side by side, images one above the other."""
+def _picture(path: Path, shown: Sequence[tuple[str, np.ndarray, np.ndarray]], faces: np.ndarray | None) -> None:
+    """Originals and their reconstructions: clouds or surfaces side by side, images one above the other."""
     names, originals, decoded = zip(*shown, strict=True)
     if originals[0].ndim == 2:
-        clouds_figure(list(zip(originals, decoded, strict=True)), names, path)
+        clouds_figure(list(zip(originals, decoded, strict=True)), names, path, faces=faces)
     else:
         write_picture(path, {"originals": np.stack(originals), "reconstructions": np.stack(decoded)})
 
@@ -145,11 +152,17 @@ def _images(model: VAE, splits: Splits) -> Iterator[Made]:
                 yield str(images.ids[row]), original, made, made, distance
 
 
-def _write_cloud(path: Path, points: np.ndarray) -> None:
-    """Binary PLY of doubles: in the units of a map a float is off by half a metre."""
+def _write_cloud(path: Path, points: np.ndarray, faces: np.ndarray | None) -> None:
+    """Binary PLY of doubles, with triangles if given: in the units of a map a float is off by half a metre."""
     properties = "".join(f"property double {axis}\n" for axis in "xyz")
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{properties}"
-    path.write_bytes(f"{header}end_header\n".encode() + points.astype("<f8").tobytes())
+    body = points.astype("<f8").tobytes()
+    if faces is not None:
+        header += f"element face {len(faces)}\nproperty list uchar int vertex_indices\n"
+        rows = np.zeros(len(faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+        rows["count"], rows["corners"] = 3, faces
+        body += rows.tobytes()
+    path.write_bytes(f"{header}end_header\n".encode() + body)
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:

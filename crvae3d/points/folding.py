@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from crvae3d.errors import InputError, unknown
 from crvae3d.points.batch import blocks
 from crvae3d.points.likelihoods import LIKELIHOODS, FoldedPoints
+from crvae3d.points.surface import triangles
 
 
 def plane(points: int) -> Tensor:
@@ -85,12 +86,26 @@ class Folding(nn.Module):
         """Fold the template at codes (..., D): (..., M, 3), with `points` for M where given."""
         if points is not None and points < 1:
             raise InputError(f"points must be at least 1, got {points}")
-        grid = self.grid if points is None else TEMPLATES[self.template](points).to(self.grid)
+        grid = self._grid(points)
         flat = codes.reshape(-1, self.code_size).to(self.folds[0].of_code.weight.dtype)
         folded = grid.expand(len(flat), -1, -1)
         for fold in self.folds:
             folded = fold(flat, folded)
         return folded.float().view(*codes.shape[:-1], len(grid), 3)
+
+    def faces(self, points: int | None = None) -> Tensor:
+        """Triangles (F, 3) between the M points of `decode`, the same for every code: with them a cloud is a mesh.
+
+        The sheet is whole: where a shape has a gap, as between the legs of a table, it spans it.
+
+        Raises:
+            InputError: the template has no surface.
+        """
+        return triangles(self.template, self._grid(points))
+
+    def _grid(self, points: int | None) -> Tensor:
+        """The template of so many points."""
+        return self.grid if points is None else TEMPLATES[self.template](points).to(self.grid)
 
 
 class Fold(nn.Module):

@@ -15,7 +15,11 @@ LONGEST = 36
 
 
 def clouds_figure(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[str], path: Path | str, columns: int = 3
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    titles: Sequence[str],
+    path: Path | str,
+    columns: int = 3,
+    faces: np.ndarray | None = None,
 ) -> Path:
     """A grid of clouds, each original (grey) with its reconstruction (blue) on its right, z up, both at one scale.
 
@@ -24,6 +28,7 @@ def clouds_figure(
         titles: one a pair.
         path: the PNG file.
         columns: pairs in a row.
+        faces: triangles (F, 3) between the points of every reconstruction, which is then drawn as a surface.
 
     Returns:
         The path.
@@ -35,7 +40,12 @@ def clouds_figure(
         centre, reach = _extent(original)
         for side, (cloud, colour) in enumerate(((original, _ORIGINAL), (reconstruction, MODEL_COLOURS[0]))):
             axes = figure.add_subplot(rows, 2 * columns, 2 * place + side + 1)
-            _draw_cloud(axes, (np.asarray(cloud, dtype=np.float64) - centre) / reach, colour)
+            placed = (np.asarray(cloud, dtype=np.float64) - centre) / reach
+            _draw_cloud(axes, placed, colour) if faces is None or side == 0 else _draw_surface(
+                axes, placed, faces, colour
+            )
+            axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
+            axes.set_axis_off()
             axes.set_title(plain(title if side == 0 else "reconstruction"), fontsize=8, color=QUIET)
     return save(figure, path)
 
@@ -74,17 +84,36 @@ def _extent(cloud: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _draw_cloud(axes, cloud: np.ndarray, colour: str) -> None:
-    """Points seen from the front left and a little from above; far ones pale and behind."""
+    """Points as they are seen; far ones pale and behind."""
     from matplotlib.colors import to_rgb
 
-    x, y, z = cloud[np.isfinite(cloud).all(axis=1)].T
-    right, away = np.cos(_YAW) * x - np.sin(_YAW) * y, np.sin(_YAW) * x + np.cos(_YAW) * y
-    up, depth = np.cos(_PITCH) * z + np.sin(_PITCH) * away, np.cos(_PITCH) * away - np.sin(_PITCH) * z
+    right, up, depth = _seen(cloud[np.isfinite(cloud).all(axis=1)]).T
     order = np.argsort(-depth)
     fade = (0.35 + 0.35 * np.clip(depth[order], -1, 1))[:, None]
     axes.scatter(right[order], up[order], s=3, c=(1 - fade) * np.array(to_rgb(colour)) + fade, linewidths=0)
-    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
-    axes.set_axis_off()
+
+
+def _draw_surface(axes, points: np.ndarray, faces: np.ndarray, colour: str) -> None:
+    """Triangles as they are seen, far ones behind; the paler, the more their plane is seen from the side."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgb
+
+    corners = _seen(points)[faces]
+    corners = corners[np.isfinite(corners).all(axis=(1, 2))]
+    corners = corners[np.argsort(-corners[..., 2].mean(axis=1))]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    facing = np.abs(normals[:, 2]) / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)
+    fade = (0.6 * (1 - facing))[:, None]
+    colours = (1 - fade) * np.array(to_rgb(colour)) + fade
+    axes.add_collection(PolyCollection(corners[..., :2], facecolors=colours, edgecolors=colours, linewidths=0.2))
+
+
+def _seen(points: np.ndarray) -> np.ndarray:
+    """Points (N, 3) from the front left and a little from above: to the right, up, and away from who looks."""
+    x, y, z = points.T
+    right, away = np.cos(_YAW) * x - np.sin(_YAW) * y, np.sin(_YAW) * x + np.cos(_YAW) * y
+    up, depth = np.cos(_PITCH) * z + np.sin(_PITCH) * away, np.cos(_PITCH) * away - np.sin(_PITCH) * z
+    return np.stack([right, up, depth], axis=1)
 
 
 def titled(axes, title: str, x: str, y: str, longest: int = LONGEST) -> None:
