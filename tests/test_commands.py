@@ -1,9 +1,11 @@
 """The commands as a person uses them: on a small labelled archive, a folder with broken files, and with mistakes."""
 
 import csv
+import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -554,6 +556,26 @@ def test_the_options_of_the_command_line_are_those_of_the_tables():
         assert any(hasattr(part, name) for part in parts), name
 
 
+def test_the_help_tells_the_defaults_that_settings_have(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = re.sub(r"\s+", " ", capsys.readouterr().out)
+    of = {preset: crvae3d.Settings.of("shapes", preset=preset) for preset in tables.PRESETS}
+    for name, key in (("epochs", "epochs"), ("points", "points")):
+        values = [getattr(of[preset].training, key) for preset in tables.PRESETS]
+        assert f"{values[0]}, {values[1]} or {values[2]}" in re.search(rf" --{name} N (.*?) --", told)[1]
+    assert [of[preset].model.code_size for preset in tables.PRESETS] == [64, 512, 512]
+    small = of["small"]
+    for part, names in (
+        (small.model, ["neighbourhoods"]),
+        (small.training, ["learning_rate", "precision", "devices", "seed", "batch_size"]),
+        (small.objective, ["objective", "divergence", "target", "transform"]),
+    ):
+        for name in names:
+            said = re.search(rf" --{name.replace('_', '-')} .*?\(default: ([^ );]+)", told)[1]
+            assert said == str(getattr(part, name)), name
+
+
 def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypatch, capsys):
     made = []
     monkeypatch.setattr("crvae3d.experiment.runs.train", lambda settings, *_, **__: made.append(settings.objective))
@@ -613,6 +635,7 @@ def test_every_model_and_objective_and_transformation_takes_a_step(model, object
 
 def test_the_public_names_are_there_and_cost_nothing():
     assert all(getattr(crvae3d, name) is not None for name in crvae3d.__all__)
+    assert crvae3d.__version__ == importlib.metadata.version("crvae3d")
     with pytest.raises(AttributeError, match="it has Settings, train"):
         crvae3d.trian  # noqa: B018
     code = "import sys, crvae3d; print('torch' in sys.modules)"

@@ -33,7 +33,7 @@ GRADIENTS = ("all", "one")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
-    "encoder neighbourhoods likelihood height width flows ladder "
+    "code_size encoder neighbourhoods likelihood height width flows ladder "
     "objective samples gradient beta consistency contrast temperature views transform divergence target "
     "warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
 ).split()
@@ -52,13 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_model_arguments(parser)
     group = parser.add_argument_group("training")
     group.add_argument("--train-size", type=int, metavar="N", help="learn from so many shapes alone, drawn by the seed")
-    group.add_argument("--epochs", type=int, metavar="N")
-    group.add_argument("--batch-size", type=int, metavar="N", help="shapes a step on each device")
-    group.add_argument("--points", type=int, metavar="N", help="points drawn of each shape in every epoch")
-    group.add_argument("--learning-rate", type=float, metavar="RATE")
-    group.add_argument("--precision", choices=PRECISIONS)
+    group.add_argument("--epochs", type=int, metavar="N", help="(default: by preset; of shapes 2, 20 or 200)")
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="shapes or images a step on each device (default: 32 of shapes)"
+    )
+    group.add_argument(
+        "--points",
+        type=int,
+        metavar="N",
+        help="drawn of each shape in every epoch (default: by preset 256, 512 or 2048)",
+    )
+    group.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="falls to nought along a cosine (default: 0.001)"
+    )
+    group.add_argument("--precision", choices=PRECISIONS, help="(default: 32-true)")
     group.add_argument("--devices", type=int, metavar="N", help="0 for all (default: 1)")
-    group.add_argument("--seed", type=int, metavar="N")
+    group.add_argument("--seed", type=int, metavar="N", help="of weights, order and views (default: 0)")
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,12 +79,15 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; others: of nvae"
     )
+    group.add_argument(
+        "--code-size", type=int, metavar="D", help="numbers in a code (default: 512 of shapes, tiny 64; 50 of images)"
+    )
     group.add_argument("--encoder", metavar="NAME", help="pointnet, or one of your own that --plugin adds")
     group.add_argument(
         "--neighbourhoods",
         type=int,
         metavar="N",
-        help="radii at which the encoder reads what lies around a point; 0 for none",
+        help="radii at which the encoder reads what lies around a point; 0 for none (default: 3)",
     )
     group.add_argument("--likelihood", choices=LIKELIHOODS, help="of images: bernoulli draws them black and white")
     group.add_argument("--height", type=int, metavar="PIXELS", help="of a folder's pictures (default: the first one's)")
@@ -95,8 +107,8 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
     form.add_argument(
         "--invariant", action="store_true", help="of shapes: NT-Xent on rotated views, which rebuild the original"
     )
-    group.add_argument("--objective", choices=OBJECTIVES)
-    group.add_argument("--samples", type=int, metavar="K", help="of iwae")
+    group.add_argument("--objective", choices=OBJECTIVES, help="none: the regulariser alone (default: elbo)")
+    group.add_argument("--samples", type=int, metavar="K", help="of iwae: in the bound (by itself 5)")
     group.add_argument("--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight")
     group.add_argument(
         "--beta", type=float, help="weight of the rate; 1 is the ELBO (default: 0.005 of shapes, 1 of images)"
@@ -108,17 +120,29 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
         "--contrast",
         type=float,
         metavar="WEIGHT",
-        help="of NT-Xent beside the divergence (default: 1000 of shapes, beside kl)",
+        help="of NT-Xent beside the divergence (default: 1000 of shapes where kl ties views that rebuild the original, else 0)",
     )
     group.add_argument(
         "--temperature", type=float, metavar="T", help="of NT-Xent (default: 0.2 beside a divergence, 0.1 as one)"
     )
-    group.add_argument("--views", type=int, metavar="K", help="views of each shape, with or without consistency")
+    group.add_argument(
+        "--views",
+        type=int,
+        metavar="K",
+        help="of each shape, with or without consistency (default: 1 where a weight needs it)",
+    )
     group.add_argument("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")
-    group.add_argument("--divergence", choices=DIVERGENCES, help="what ties a view's posterior to its original's")
+    group.add_argument(
+        "--divergence", choices=DIVERGENCES, help="what ties a view's posterior to its original's (default: kl)"
+    )
     group.add_argument("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
     group.add_argument("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
-    group.add_argument("--warm-up", type=float, metavar="PART", help="part of the training over which weights rise")
+    group.add_argument(
+        "--warm-up",
+        type=float,
+        metavar="PART",
+        help="part of the training over which beta, lambda and contrast rise from nought",
+    )
     group.add_argument(
         "--cool-down",
         type=float,
