@@ -27,6 +27,7 @@ from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import embed as embed_module
 from crvae3d.experiment import image_tables, runs, tables
+from crvae3d.experiment.evaluate import print_table
 from crvae3d.experiment.modalities import CLOUDS
 from crvae3d.experiment.runs import has_decoder, one_epoch, told_apart
 from crvae3d.experiment.settings import Settings
@@ -105,6 +106,12 @@ def test_runs_that_began_alike_share_their_controls(place, monkeypatch):
     figures = evaluate.evaluate_runs([place / name for name in ("cr", "vae", "twin/cr")], progress=False)
     assert list(figures) == [f"{place.name}/cr", f"{place.name}/vae", "twin/cr"]  # no shorter names are all different
     assert [one["untrained_accuracy"] for one in figures.values()] == [1, 2, 1]  # vae began with another seed
+
+
+def test_names_are_shown_as_they_are(capsys):
+    print_table({"cr[lambda=1]": {"svm_accuracy": 0.5, "alarms": ["[/b] collapsed"]}})
+    shown = capsys.readouterr().out
+    assert "cr[lambda=1]" in shown and "cr[lambda=1]: [/b] collapsed" in shown
 
 
 def test_runs_are_told_apart_by_as_much_of_their_paths_as_it_takes(tmp_path, monkeypatch):
@@ -238,7 +245,7 @@ def test_reconstruct_gives_meshes_whose_corners_are_the_folded_points(place, tmp
     assert len(codes) == 5 and np.isfinite(codes).all()
 
 
-def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path):
+def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path, monkeypatch):
     model = crvae3d.VAE.from_pretrained(place / "cr")
     trimesh.creation.box((1, 2, 3)).export(tmp_path / "one.ply")
     for data, output in ((tmp_path / "one.ply", tmp_path), (tmp_path, tmp_path), (tmp_path, tmp_path / "among")):
@@ -246,10 +253,20 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path)
             crvae3d.reconstruct(model, data, output, progress=False)
     (made,) = crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)
     assert made == tmp_path / "out" / "one.ply"
+    (tmp_path / "others").mkdir()
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "others" / "scan.ply")
+    with pytest.raises(crvae3d.errors.InputError, match="are no reconstructions"):
+        crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "others", progress=False)
+    crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)  # which it may do again
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(crvae3d.errors.InputError, match="among what they are made from"):
+        crvae3d.reconstruct(model, "~/others", tmp_path / "others", progress=False)
     source = tmp_path / "some_train.npz"
     source.write_bytes((place / "some_train.npz").read_bytes())
     with pytest.raises(crvae3d.errors.InputError, match="would replace what they are made from"):
         crvae3d.embed(model, tmp_path / "some.npz", source, progress=False)
+    with pytest.raises(crvae3d.errors.InputError, match="would replace what they are made from"):
+        crvae3d.embed(model, "~/some.npz", source, progress=False)
     for _ in range(2):  # the codes of a folder may be called so
         crvae3d.embed(model, tmp_path / "out", tmp_path / "out_train.npz", progress=False)
 

@@ -19,7 +19,7 @@ from crvae3d.datasets.archives import write_archive
 from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.robustness import families_of_all, flat
-from crvae3d.experiment import cells, compare
+from crvae3d.experiment import cells, compare, tables
 from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.grid import Cell, Grid, Judging
 from crvae3d.experiment.runs import has_decoder, is_finished, train
@@ -119,14 +119,15 @@ def test_the_results_file_alone_is_enough_to_go_on(archive, done, tmp_path, monk
     """Run folders may be gone, and of another machine; what was made with other settings does not count."""
     told = results(done[1])
     told["cells"]["mixture"]["runs"]["1"]["settings"]["training"]["epochs"] = 3
+    told["cells"]["mixture"]["runs"]["0"]["settings"]["objective"]["transform"] = "of a plugin that is gone"
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "results.json").write_text(json.dumps(told))
     missing = []
     monkeypatch.setattr(compare, "run", lambda task: missing.append(task.run))
     found = compare.compare(archive, small(), tmp_path, seeds=2, progress=False, jobs=1)
-    assert missing == [("mixture", 1)]
+    assert missing == [("mixture", 0), ("mixture", 1)]
     assert found.row("CR-VAE").figures == done[0].row("CR-VAE").figures
-    assert len(found.row("mixture").figures["svm_accuracy"].values) == 1
+    assert [row.name for row in found.rows] == [cell.name for cell in small().cells if cell.name != "mixture"]
     assert str(archive.parent) not in json.dumps(told)
     compare.compare(archive, small(), tmp_path, seeds=1, cells=["VAE"], progress=False, jobs=1)  # asks for less
     assert results(tmp_path)["cells"]["CR-VAE"]["runs"].keys() == {"0", "1"}
@@ -289,6 +290,25 @@ def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):
     grid = compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
     assert "VAE, seed 0: the loss was not finite" in grid.notes
     assert [row.name for row in grid.rows] == ["VAE", "untrained"] and not any(grid.row("VAE").figures.values())
+
+
+def test_a_training_that_left_out_most_steps_is_not_finished_on_another_split_either(archive, tmp_path, monkeypatch):
+    def mostly_nan(points):
+        calls = iter(range(1000))
+        return lambda x, generator=None: x * (1.0 if next(calls) % 3 == 0 else float("nan"))
+
+    monkeypatch.setitem(tables.TRANSFORMS, "mostly_nan", mostly_nan)
+    cell = Cell("VAE+Aug", options={"views": 1, "consistency": 0, "transform": "mostly_nan"})
+    grid = Grid("one", SHARED, (cell,), "VAE+Aug", judging=FAST)
+    for split in ("test", "validation"):
+        found = compare.compare(archive, grid, tmp_path, 1, split, jobs=1, progress=False)
+        assert "not finite" in figures(tmp_path, "VAE+Aug", split=split)["failed"]
+        assert not any(found.row("VAE+Aug").figures.values())
+    assert not is_finished(tmp_path / "VAE+Aug" / "seed-0")
+    with pytest.raises(Diverged, match="train it anew"):
+        train(
+            Settings.read(tmp_path / "VAE+Aug" / "seed-0"), tmp_path / "VAE+Aug" / "seed-0", resume=True, progress=False
+        )
 
 
 def test_a_cell_that_has_become_a_control_wants_a_folder_of_its_own(archive, tmp_path):

@@ -260,7 +260,8 @@ def test_wrong_arrays_of_mnist_are_explained(case, tmp_path):
 
 def test_a_broken_archive_of_mnist_is_explained(tmp_path):
     path = mnist_npz(tmp_path) / "mnist.npz"
-    for content in (b"junk", b"", path.read_bytes()[:-99]):
+    whole = path.read_bytes()
+    for content in (b"junk", b"", whole[:-99], whole[:300] + b"?" * 40 + whole[340:]):
         path.write_bytes(content)
         with pytest.raises(InputError, match="not a usable .npz"):
             load_mnist(tmp_path, download=False, validation=4)
@@ -762,6 +763,13 @@ class TestPictures:
         monkeypatch.setenv("CRVAE3D_CACHE", str(first.store.parent.parent))
         lay(folder, {"b.png": png(GREY)})
         assert len(quiet(folder, 20).train) == 2 and quiet(folder, 20).failures == ()
+
+    def test_files_that_lie_beside_the_classes_are_named_as_long_as_they_do(self, tmp_path):
+        folder = lay(tmp_path / "x", {"a/1.png": png(GREY), "b/2.png": png(GREY[::-1])})
+        lay(folder, {"stray.png": png(GREY)})
+        assert [failure.file for failure in quiet(folder, 20).failures] == ["stray.png"]
+        (folder / "stray.png").unlink()
+        assert quiet(folder, 20).failures == ()
 
     def test_threads_change_nothing(self, tmp_path):
         files = {f"{place}.png": png(noise(9, 9, seed=place)) for place in range(40)}

@@ -1,8 +1,24 @@
-"""The demonstration, whole: minutes, so it is left to `make test-slow`."""
+"""The demonstration: what it leaves alone; whole it takes minutes, so that is left to `make test-slow`."""
 
 import pytest
 
+from crvae3d.errors import InputError
+from crvae3d.experiment import demo as demonstration
 from crvae3d.experiment.demo import demo
+from crvae3d.experiment.settings import Settings
+
+
+def test_runs_of_other_settings_are_replaced_only_where_that_is_asked_for(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(demonstration, "train", lambda settings, out, **how: trained.append((out.name, how["resume"])))
+    monkeypatch.setattr(demonstration, "evaluate_runs", lambda *_, **__: {})
+    Settings.of("shapes", epochs=3).write(tmp_path / "CR-VAE")
+    with pytest.raises(InputError, match="CR-VAE has other settings: replace it with --overwrite"):
+        demo(tmp_path, epochs=2)
+    assert not trained
+    demo(tmp_path, epochs=3)
+    demo(tmp_path, epochs=2, overwrite=True)
+    assert trained == [("VAE", False), ("CR-VAE", True), ("VAE", False), ("CR-VAE", False)]
 
 
 @pytest.mark.slow

@@ -72,6 +72,37 @@ def test_what_has_no_decoder_or_no_masses_is_judged_as_such(place, tmp_path, few
     assert not [name for name in found if name.startswith("nll") or name == "bits_per_dimension"]
 
 
+def test_an_encoder_alone_trains_the_walk_of_its_hierarchy_and_not_the_decoder(tmp_path):
+    options = dict(preset="tiny", epochs=1, objective="none", divergence="nt-xent", train_size=200)
+    settings = crvae3d.Settings.of("digits", model="nvae", **options)
+    drawn = crvae3d.VAE.build(settings.model, settings.training.seed)
+    before = {name: weight.clone() for name, weight in drawn.decoder.named_parameters()}
+    trained = crvae3d.train(settings, tmp_path / "run", progress=False).decoder
+    moved = {name for name, weight in trained.named_parameters() if not weight.equal(before[name])}
+    assert moved and all(name.startswith("topdown.") for name in moved)
+    assert len(moved) > 0.9 * sum(name.startswith("topdown.") for name in before)
+    assert all(weight.requires_grad for weight in trained.parameters())
+
+
+def test_a_model_in_training_mode_reconstructs_and_stays_as_it_was(tmp_path):
+    model = crvae3d.VAE.build(crvae3d.Settings.of("digits", model="nvae", preset="tiny").model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    Image.fromarray(np.full((8, 8), 99, np.uint8)).save(tmp_path / "one.png")
+    crvae3d.reconstruct(model, tmp_path / "one.png", tmp_path / "out", progress=False)
+    assert model.training and all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_comparison_reads_pictures_once_and_at_the_size_that_is_asked_for(place, tmp_path, capfd):
+    cell = Cell("VAE", options={"consistency": 0.0})
+    grid = Grid(
+        "sized", {"preset": "tiny", "epochs": 1, "height": 8, "width": 8}, (cell,), "VAE", judging=Judging(episodes=2)
+    )
+    compare(place / "pictures", grid, tmp_path / "out", seeds=1, jobs=1, progress=False)
+    stores = [np.load(file, mmap_mode="r").shape for file in (tmp_path / "cache").rglob("pixels.npy")]
+    assert stores == [(24, 3, 8, 8)]
+    assert "left out" not in capfd.readouterr().err
+
+
 def test_a_deviation_that_nothing_trained_decides_no_likelihood(place, tmp_path, few_sampled):
     options = f"--model mlp --objective autoencoder --consistency 0 --out {tmp_path / 'ae'} {FAST}"
     assert main(f"train {place / 'pictures'} {options}".split()) == 0

@@ -314,8 +314,9 @@ class TestSpectralPenalty:
         mine, exact = (torch.autograd.grad(norm, convolution.weight)[0] for norm in (found, expected))
         torch.testing.assert_close(mine, exact, rtol=0, atol=1e-2)
 
-    def test_norm_of_depthwise_kernels_is_that_of_their_block_diagonal_matrix(self):
-        convolution = Conv(4, 4, 5, depthwise=True)
+    @pytest.mark.parametrize("channels", (1, 4))
+    def test_norm_of_depthwise_kernels_is_that_of_their_block_diagonal_matrix(self, channels):
+        convolution = Conv(channels, channels, 5, depthwise=True)
         matrix = torch.block_diag(*convolution.weight.flatten(1).split(1))
         torch.testing.assert_close(convolution.spectral_norm(), torch.linalg.matrix_norm(matrix, 2))
 

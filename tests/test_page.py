@@ -319,6 +319,11 @@ def test_without_labels_there_are_no_classes(chromium, tmp_path):
     assert chromium.run("document.querySelectorAll('#maps .points path').length") == 5 * 5
 
 
+def test_names_of_files_need_not_be_text(tmp_path):
+    page = write_page(tmp_path / "page.html", report(names=("caf\udce9", "ids")))
+    assert "caf?" in page.read_text(encoding="utf-8")
+
+
 def test_a_path_that_cannot_be_written_is_one_clear_sentence(tmp_path):
     with pytest.raises(InputError, match="cannot write the page .* name a file"):
         write_page(tmp_path, report())

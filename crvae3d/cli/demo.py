@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="default: 10")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--overwrite", action="store_true", help="replace runs of other settings")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -24,5 +25,5 @@ def run(arguments: argparse.Namespace) -> None:
     from crvae3d.experiment.demo import demo
     from crvae3d.experiment.evaluate import print_table
 
-    print_table(demo(arguments.out, arguments.epochs, arguments.seed, progress=not arguments.quiet))
+    print_table(demo(arguments.out, arguments.epochs, arguments.seed, arguments.overwrite, not arguments.quiet))
     print(f"Open the page: {(arguments.out / 'page.html').resolve()}")

@@ -194,7 +194,9 @@ def settings_of(arguments: argparse.Namespace) -> object:
     if arguments.invariant and is_images(arguments.dataset):
         raise InputError(f"--invariant turns shapes, and {arguments.dataset} has images: leave it out")
     form = INVARIANT if arguments.invariant else PAPER if paper else {}
-    settings = Settings.of(arguments.dataset, arguments.data, arguments.model, arguments.preset, **form | given)
+    settings = Settings.of(
+        arguments.dataset, arguments.data, arguments.model, arguments.preset, not arguments.quiet, **form | given
+    )
     idle = [f"--{name.replace('_', '-')}" for name in _idle(settings.objective) if name in given]
     if idle:
         raise InputError(

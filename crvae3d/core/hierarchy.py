@@ -140,7 +140,7 @@ class Chain(Distribution):
     def variance(self) -> Tensor:
         return self.stddev.square()
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Path:  # noqa: B008 (torch's own signature)
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Path:
         """A path of batch shape `sample_shape` + batch shape, all walked at once."""
         shape = torch.Size(sample_shape) + self.batch_shape
         return self._keep("drawn", self._walked(lambda conditional: conditional.rsample(), shape))[0]

@@ -5,6 +5,7 @@ released code of CR-VAE takes exp(log_variance) for the deviation, which is what
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class DiagonalGaussian(Distribution):
     def variance(self) -> Tensor:
         return self.log_variance.exp()
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + self.stddev * noise

@@ -12,6 +12,7 @@ Other arrays are left alone.
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             "it is no .npz file, or holds pickled objects, which are never loaded" if "pickle" in str(error) else error
         )
         raise InputError(f"{path} is not a usable archive: {told}") from None
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is not a readable .npz archive ({error})") from None
 
 

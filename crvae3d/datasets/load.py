@@ -131,7 +131,7 @@ def _report(splits: Splits, progress: bool) -> None:
     except OSError:  # an archive can be read where no cache can be written
         pass
     if progress:
-        found = len(splits.failures) + sum(len(part) for part in (splits.train, splits.test) if part is not None)
+        found = len(splits.failures) + sum(len(part) for part in splits.parts.values())
         say(f"{splits.name}: {len(splits.failures):,} of {found:,} left out, the first is {file}: {reason}{told}")
 
 

@@ -27,7 +27,7 @@ from crvae3d.experiment.comparison import gather, write_results
 from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grid import Cell, Grid
 from crvae3d.experiment.grids import read_grid
-from crvae3d.experiment.modalities import CLOUDS, IMAGES, Modality
+from crvae3d.experiment.modalities import CLOUDS, IMAGES, Modality, modality_of
 from crvae3d.experiment.plugin import load_plugin
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.compared import Comparison
@@ -77,13 +77,14 @@ def compare(
         if name not in [cell.name for cell in grid.cells]:
             unknown("cell", name, [cell.name for cell in grid.cells])
     _check_controls(grid, IMAGES if is_images(str(data)) else CLOUDS)
-    tasks = tasks_of(grid, data, Path(out), seeds, split, root, options)
+    tasks = tasks_of(grid, data, Path(out), seeds, split, root, options, progress)
     _check_sweep(grid, tasks)
     done = gather(tasks, Path(out), split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
     waiting = [task for task in asked if task.run not in done]
-    if waiting:
-        _check_data(load(str(data), root, progress=progress), str(data), split)  # read once, before several do
+    forms = {tuple(modality_of(task.settings.model).loading(task.settings.model).items()) for task in waiting}
+    for form in forms:  # read once, before several do
+        _check_data(load(str(data), root, progress=progress, **dict(form)), str(data), split)
     try:
         _run_all(waiting, jobs, plugin, progress)
     finally:  # what is done is worth a table, also after Ctrl-C
@@ -107,13 +108,20 @@ def _check(split: str, seeds: int, jobs: int | None, options: dict[str, object])
 
 
 def tasks_of(
-    grid: Grid, data: str | Path, out: Path, seeds: int, split: str, root: str | Path | None, options: dict[str, object]
+    grid: Grid,
+    data: str | Path,
+    out: Path,
+    seeds: int,
+    split: str,
+    root: str | Path | None,
+    options: dict[str, object],
+    progress: bool = True,
 ) -> list[Task]:
     """Every cell with every seed, all cells of a seed before the next one. Settings that cannot be are refused here."""
     return [
         Task(
             cell,
-            _settings(str(data), root, cell, grid.shared | cell.options | options | {"seed": seed}),
+            _settings(str(data), root, cell, grid.shared | cell.options | options | {"seed": seed}, progress),
             grid.judging,
             split,
             out / cell.folder / f"seed-{seed}",
@@ -123,9 +131,9 @@ def tasks_of(
     ]
 
 
-def _settings(data: str, root: str | Path | None, cell: Cell, options: dict[str, object]) -> Settings:
+def _settings(data: str, root: str | Path | None, cell: Cell, options: dict[str, object], progress: bool) -> Settings:
     try:
-        return Settings.of(data, root, **options)
+        return Settings.of(data, root, progress=progress, **options)
     except TypeError as error:  # a text where a number belongs
         raise InputError(f"cell {cell.name}: a setting has a value of the wrong kind ({error})") from None
 

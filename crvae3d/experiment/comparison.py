@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from crvae3d.errors import InputError
 from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
 from crvae3d.evaluation.evaluate import Figures
 from crvae3d.evaluation.robustness import families_of_all, flat
@@ -18,7 +19,7 @@ from crvae3d.experiment.tables import Objective
 from crvae3d.points.corrupt import STRENGTHS
 from crvae3d.training.settings import Training
 from crvae3d.viewers.compared import Comparison, Row, Sweep
-from crvae3d.viewers.comparison import markdown_table, write_comparison
+from crvae3d.viewers.comparison import in_markdown, markdown_table, write_comparison
 from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figure
 from crvae3d.viewers.explained import explain
 
@@ -57,7 +58,7 @@ def gather(tasks: Sequence[Task], out: Path, split: str) -> dict[Run, Figures]:
     for task in tasks:
         name, seed = task.run
         run = kept.get(name, {}).get("runs", {}).get(str(seed))
-        same = run is not None and _complete(run["settings"]) == described(task)
+        same = run is not None and _same(run["settings"], task)
         figures = task.figures() or (run["figures"] if same else None)
         if figures is not None:
             found[task.run] = figures
@@ -70,6 +71,14 @@ def described(task: Task) -> dict[str, object]:
     if Path(task.settings.data).is_absolute():  # wherever it lies
         settings["data"] = Path(task.settings.data).name
     return json.loads(json.dumps(settings))
+
+
+def _same(settings: dict[str, object], task: Task) -> bool:
+    """Whether recorded settings are those of a task; names that nobody knows now are others."""
+    try:
+        return _complete(settings) == described(task)
+    except (InputError, KeyError, TypeError):
+        return False
 
 
 def _complete(settings: dict[str, object]) -> dict[str, object]:
@@ -100,7 +109,7 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
                 mine.setdefault(figure, {})[seed] = value
     comparison = _comparison(grid, found, figures, tasks, split)
     _write_json(out / RESULTS, grid, tasks, figures, split)
-    (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8")
+    (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8", errors="replace")
     _write_csv(out / "table.csv", grid, found)
     if comparison.sweep:
         tradeoff_figure(comparison, out / "tradeoff.png")
@@ -137,10 +146,19 @@ def _comparison(
         notes=[
             "Intervals are Student's, 95 %, of the mean over seeds.",
             "C of the linear SVM is chosen on a part of the training set, the last epoch is the one that is judged.",
-            *([_CORRUPTED.format(len(families), tasks[0].judging.robust_shapes or "all")] if families else []),
+            *(
+                [
+                    _CORRUPTED.format(
+                        len(families), f"{few} at most" if (few := tasks[0].judging.robust_shapes) else "all"
+                    )
+                ]
+                if families
+                else []
+            ),
             *failed,
         ],
         strengths=STRENGTHS,
+        noun=modality_of(settings.model).name.removesuffix("s"),
         settings={"shared": grid.shared} | {cell.name: cell.options or cell.control for cell in grid.cells},
     )
 
@@ -190,7 +208,7 @@ def _pair(name: str, against: str, columns: Sequence[str], found: Found) -> str:
     for figure in columns:
         difference = paired_difference(found[name].get(figure, {}), found[against].get(figure, {}))
         cells.append(_difference(figure, difference))
-    return f"| {name} | {against} | " + " | ".join(cells) + " |"
+    return f"| {in_markdown(name)} | {in_markdown(against)} | " + " | ".join(cells) + " |"
 
 
 def _difference(figure: str, difference: Estimate | None) -> str:

@@ -10,6 +10,7 @@ from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
+from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.errors import InputError
 from crvae3d.evaluation.codes import encode
@@ -40,7 +41,7 @@ def embed(
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"codes are written as {' or '.join(FORMATS)}, got {output}; name the file codes.npz")
-    if output is not None and Path(output).resolve() in _sources(Path(data)):
+    if output is not None and Path(output).resolve() in _sources(expanded(data)):
         raise InputError(f"the codes would replace what they are made from: name another file than {output}")
     if output is not None:
         check_writable(output)

@@ -240,6 +240,7 @@ def turned_and_thinned(test: Clouds, points: int) -> tuple[Corrupted, ...]:
 def print_table(figures: dict[str, dict[str, object]]) -> None:
     """The figures that matter most, a column a run, on standard output; alarms below."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from crvae3d.viewers.explained import explain
@@ -247,7 +248,7 @@ def print_table(figures: dict[str, dict[str, object]]) -> None:
     table = Table(title="frozen codes")
     table.add_column("")
     for name in figures:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     numbers = [flat(one) for one in figures.values()]
     for key in (key for key in SHOWN if any(key in one for one in numbers)):
         told = explain(key)
@@ -257,7 +258,7 @@ def print_table(figures: dict[str, dict[str, object]]) -> None:
     console.print(table)
     for name, one in figures.items():
         for alarm in one.get("alarms", ()):
-            console.print(f"[bold red]{name}: {alarm}[/]")
+            console.print(f"[bold red]{escape(f'{name}: {alarm}')}[/]")
 
 
 SHOWN = (

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from crvae3d.datasets.load import KNOWN
+from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.errors import InputError
+from crvae3d.evaluation.frozen import frozen
 from crvae3d.evaluation.reconstruction import mean_squared_error
 from crvae3d.experiment.embed import load_for
 from crvae3d.experiment.modalities import IMAGES, modality_of
@@ -22,6 +23,7 @@ from crvae3d.points.chamfer import chamfer_distance
 from crvae3d.viewers.figures import clouds_figure
 from crvae3d.viewers.pictures import write_picture
 
+PICTURE = "reconstructions.png"
 SHOWN = 12
 AT_ONCE = 64
 
@@ -57,7 +59,7 @@ def reconstruct(
 
     Raises:
         InputError: as `crvae3d.load`; or the run has trained an encoder alone; or its template has no surface; or `output`
-            is where `data` lies.
+            is where `data` lies, or holds such files of others.
     """
     _refuse_among(Path(data), Path(output))
     model = run if isinstance(run, VAE) else _read(Path(run))
@@ -69,24 +71,29 @@ def reconstruct(
     faces = model.decoder.faces(points).cpu().numpy() if mesh else None
     splits = load_for(model, data, progress=progress, **loading)
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
     made, write, suffix = (
         (_images(model, splits), _write_image, "png")
         if modality is IMAGES
         else (_clouds(model, splits, points), functools.partial(_write_cloud, faces=faces), "ply")
     )
-    files, rows, shown, taken = [], [], [], {"reconstructions"}
-    for name, original, decoded, written, distance in made:
-        files.append(output / f"{_file_name(name, taken)}.{suffix}")
-        write(files[-1], written)
-        rows.append((name, distance))
-        if len(shown) < SHOWN:
-            shown.append((name, original, decoded))
+    if any(output.glob(f"*.{suffix}")) and not (output / PICTURE).exists():
+        raise InputError(
+            f"{output} holds .{suffix} files that are no reconstructions: name an empty folder, or a new one"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    files, rows, shown, taken = [], [], [], {Path(PICTURE).stem}
+    with frozen(model):
+        for name, original, decoded, written, distance in made:
+            files.append(output / f"{_file_name(name, taken)}.{suffix}")
+            write(files[-1], written)
+            rows.append((name, distance))
+            if len(shown) < SHOWN:
+                shown.append((name, original, decoded))
     with (output / f"{modality.distance}.csv").open(
         "w", newline="", encoding="utf-8", errors="surrogateescape"
     ) as file:
         csv.writer(file).writerows([("id", modality.distance), *rows])
-    _picture(output / "reconstructions.png", shown, faces)
+    _picture(output / PICTURE, shown, faces)
     write_failures(output / "failures.csv", splits.failures)
     return files
 
@@ -103,9 +110,9 @@ def _read(folder: Path) -> VAE:
 
 def _refuse_among(data: Path, output: Path) -> None:
     """Refuse a folder whose files could be the originals, or be taken for such the next time."""
-    if str(data) in KNOWN or not data.exists():
+    if str(data) in KNOWN or not expanded(data).exists():
         return
-    base, place = data.resolve(), output.resolve()
+    base, place = expanded(data).resolve(), output.resolve()
     # An archive holds nothing of the names that are written beside it.
     alone = base.is_file() and base.suffix.lower() not in (".zip", ".npz")
     if (alone and place == base.parent) or (base.is_dir() and (base == place or base in place.parents)):
@@ -123,7 +130,6 @@ def _picture(path: Path, shown: Sequence[tuple[str, np.ndarray, np.ndarray]], fa
         write_picture(path, {"originals": np.stack(originals), "reconstructions": np.stack(decoded)})
 
 
-@torch.inference_mode()
 def _clouds(model: VAE, splits: Splits, points: int | None) -> Iterator[Made]:
     """What is written of a cloud is its reconstruction in its own units."""
     device = next(model.parameters()).device
@@ -137,7 +143,6 @@ def _clouds(model: VAE, splits: Splits, points: int | None) -> Iterator[Made]:
                 yield str(clouds.ids[row]), original, made, clouds.own_units(made, row), distance
 
 
-@torch.inference_mode()
 def _images(model: VAE, splits: Splits) -> Iterator[Made]:
     """What is written of an image is its reconstruction."""
     device = next(model.parameters()).device

@@ -1,5 +1,6 @@
 """A run: a folder with the settings of a training, its metrics and its weights."""
 
+import csv
 import functools
 import json
 import math
@@ -20,7 +21,7 @@ from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.datasets.splits import Splits
-from crvae3d.errors import InputError
+from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment.modalities import modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.settings import Settings
@@ -73,20 +74,31 @@ def train(
     save = functools.partial(model.save_pretrained, out)
     known, seen = on_the_gpu_if_it_fits(rest, validation, training)
     data = Subset(known, epoch), seen, modality.drawn(settings.model, points)
-    with nullcontext() if decodes(settings) else _held(model.decoder):
+    with nullcontext() if decodes(settings) else _decoder_held(model):
         fit(model, objective, *data, training, out, save, out.name, resume, progress)
+    if first and _mostly_skipped(out):  # fit says so itself, but of a run that had gone through all of its epochs
+        raise Diverged(f"most steps of {out} were not finite: train it anew with a lower learning-rate or weights")
     return model.eval()
 
 
 @contextmanager
-def _held(network: nn.Module) -> Iterator[None]:
-    """Leave a network out of the training: several devices refuse weights that no gradient reaches."""
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
+def _decoder_held(model: VAE) -> Iterator[None]:
+    """Leave the decoder out of the training: several devices refuse weights that no gradient reaches."""
+    walk = _walk(model)
+    reached = set() if walk is None else set(walk.parameters())
+    weights = [weight for weight in model.decoder.parameters() if weight.requires_grad and weight not in reached]
     for weight in weights:
         weight.requires_grad_(False)
-    yield
-    for weight in weights:
-        weight.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
+
+
+def _walk(model: VAE) -> nn.Module | None:
+    """What a hierarchy's posterior walks through: a part of the decoder, which the encoder does not register as its own."""
+    return getattr(model.encoder, "topdown", None)
 
 
 def _view(settings: Settings, points: int) -> Callable[..., object] | None:
@@ -138,8 +150,8 @@ def without_decoder(model: VAE) -> nn.Module:
     """The encoder of a model and its prior alone, to be judged as such."""
     alone = nn.Module()
     alone.encoder, alone.prior = model.encoder, model.prior
-    if hasattr(model.encoder, "topdown"):  # the walk of its posteriors, which it does not register as its own
-        alone.walk = model.encoder.topdown
+    if (walk := _walk(model)) is not None:
+        alone.walk = walk
     return alone
 
 
@@ -189,8 +201,21 @@ def control_of(folder: Path) -> str | None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in `folder` has gone through all of its epochs."""
-    metrics = folder / "metrics.csv"
-    if not metrics.exists() or not (folder / WEIGHTS).exists():
+    """Whether the run in `folder` has gone through all of its epochs, and learnt in most of its steps."""
+    if not (folder / WEIGHTS).exists() or _mostly_skipped(folder):
         return False
-    return sum(1 for _ in metrics.open()) - 1 >= Settings.read(folder).training.epochs
+    return len(_epochs(folder)) >= Settings.read(folder).training.epochs
+
+
+def _mostly_skipped(folder: Path) -> bool:
+    """Whether more than half of the steps up to now were left out, because they were not finite."""
+    last = (_epochs(folder) or [{}])[-1]
+    return 2 * float(last.get("skipped_steps") or 0) > float(last.get("step") or 0)
+
+
+def _epochs(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics, one an epoch."""
+    if not (folder / "metrics.csv").exists():
+        return []
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

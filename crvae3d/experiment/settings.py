@@ -70,6 +70,7 @@ class Settings:
         root: str | Path | None = None,
         model: str | None = None,
         preset: str | None = None,
+        progress: bool = True,
         **options: object,
     ) -> "Settings":
         """Settings by names, as on the command line.
@@ -79,6 +80,7 @@ class Settings:
             root: where named datasets lie.
             model: a name in `tables.MODELS`, or of images in `IMAGE_MODELS`; None for the first there.
             preset: a name of the model's presets; None for `small`.
+            progress: whether to show that of reading a folder of pictures, which says how large they are.
             options: fields of the model, `Objective` and `Training` that are to differ.
 
         Raises:
@@ -105,7 +107,7 @@ class Settings:
         if images:
             if "points" in options:
                 raise InputError(f"images have no points, and {options['points']} were asked for: leave them out")
-            of_model = _form_of(data, root, of_model.get("height"), of_model.get("width")) | of_model
+            of_model = _form_of(data, root, of_model.get("height"), of_model.get("width"), progress) | of_model
             of_objective = image_objective(model, of_objective.get("objective", "elbo")) | of_objective
         if data not in KNOWN and (Path(data).exists() or len(Path(data).parts) > 1 or Path(data).suffix):
             data = str(expanded(data).resolve())  # so that the run can be evaluated from any folder
@@ -180,7 +182,7 @@ def _refuse(name: str, kind: str, model: str, known: set[str]) -> NoReturn:
     unknown("setting", name, sorted(known))
 
 
-def _form_of(data: str, root: str | None, height: int | None, width: int | None) -> dict[str, object]:
+def _form_of(data: str, root: str | None, height: int | None, width: int | None, progress: bool) -> dict[str, object]:
     """What the images of a dataset are like, as settings of their model; pictures of a folder may be brought to a size."""
     if data in IMAGE_FORMS:
         form = IMAGE_FORMS[data]
@@ -188,7 +190,7 @@ def _form_of(data: str, root: str | None, height: int | None, width: int | None)
             raise InputError(f"{data} has images of {form['height']} x {form['width']} pixels: leave their size out")
         return form
     size = (height or width, width or height) if height or width else None
-    channels, height, width = load(data, root, size=size).train.pixels.shape[1:]
+    channels, height, width = load(data, root, size=size, progress=progress).train.pixels.shape[1:]
     return {"channels": channels, "height": height, "width": width, "likelihood": "logistic"}
 
 

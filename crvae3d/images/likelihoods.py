@@ -16,7 +16,7 @@ takes the density instead where the mass is small.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class Bernoulli(PixelLikelihood):
         """The probabilities, (..., C, H, W)."""
         return self.logits.sigmoid()
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         probability = self.mean.detach().expand(self._extended_shape(sample_shape))
         return (torch.rand_like(probability) < probability).to(probability)
 
@@ -124,7 +124,7 @@ class Gaussian(PixelLikelihood):
         """(..., C, H, W)."""
         return self.loc
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Intensities with their noise, so that some lie outside of [0, 1]."""
         mean = self.loc.detach().expand(self._extended_shape(sample_shape))
         return mean + self.log_scale.detach().exp() * torch.randn_like(mean)
@@ -180,7 +180,7 @@ class LogisticMixture(PixelLikelihood):
         return ((weights * found).sum(-4) + 1) / 2
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Images of the levels alone, (..., C, H, W) in [0, 1]: of every pixel a component, then channel after channel."""
         chosen = Categorical(logits=self.logits.movedim(-3, -1)).sample(sample_shape)[..., None, None, :, :]
         probability = torch.rand((*sample_shape, *self.means.shape), device=chosen.device).to(self.means)

@@ -31,6 +31,7 @@ class Conv(nn.Conv2d):
         self, before: int, after: int, size: int = 3, stride: int = 1, depthwise: bool = False, bias: bool = True
     ) -> None:
         super().__init__(before, after, size, stride, size // 2, groups=before if depthwise else 1, bias=bias)
+        self.depthwise = depthwise
         if not depthwise:
             self.register_buffer("right", normalize(torch.randn(self.weight[0].numel()), dim=0))
             _iterate([self], _matrices([self]), ITERATIONS_AT_START)
@@ -66,10 +67,10 @@ def spectral_penalty(module: nn.Module) -> Tensor:
 
 
 def _alike(layers: Iterable[nn.Module]) -> list[list[nn.Module]]:
-    """The layers whose weights have one shape, and one number of groups, together."""
+    """The layers whose weights have one shape, and are of one kind, together."""
     found: dict[tuple, list[nn.Module]] = {}
     for layer in layers:
-        found.setdefault((layer.weight.shape, getattr(layer, "groups", 1)), []).append(layer)
+        found.setdefault((layer.weight.shape, getattr(layer, "depthwise", False)), []).append(layer)
     return list(found.values())
 
 
@@ -81,7 +82,7 @@ def _matrices(alike: Sequence[Conv]) -> Tensor:
 def _norms(alike: Sequence[Conv]) -> Tensor:
     """The spectral norms of N convolutions of one shape, (N,)."""
     matrices = _matrices(alike)
-    if alike[0].groups > 1:
+    if alike[0].depthwise:
         return matrices.norm(dim=2).amax(1)
     left, right = _iterate(alike, matrices, 1)
     return (left.mT @ matrices @ right).flatten()

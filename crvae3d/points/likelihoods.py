@@ -10,6 +10,7 @@ The scale s is learnt with the decoder, as in sigma-VAE (Rybkin and others, 2021
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -80,7 +81,7 @@ class Mixture(FoldedPoints):
 
     normalised = True
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """One point for each centre on average, (..., M, 3): draw a centre, then around it."""
         shape = self._extended_shape(sample_shape)
         centres = self.centres.expand(shape)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
@@ -83,7 +84,7 @@ class ProgressLine(lightning.Callback):
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
         self.progress = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))
         steps = int(trainer.estimated_stepping_batches)
-        self.task = self.progress.add_task(self.title, total=steps, completed=trainer.global_step, note="")
+        self.task = self.progress.add_task(escape(self.title), total=steps, completed=trainer.global_step, note="")
         self.progress.start()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:

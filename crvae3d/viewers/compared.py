@@ -110,6 +110,7 @@ class Comparison:
         notes: what a careful reader wants to know.
         strengths: of the corruptions, from small to large.
         settings: what ran, shown folded at the end.
+        noun: what the texts call one of the things that are judged.
     """
 
     title: str
@@ -120,6 +121,7 @@ class Comparison:
     notes: Sequence[str] = ()
     strengths: Sequence[int] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    noun: str = "shape"
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]

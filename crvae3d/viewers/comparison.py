@@ -49,7 +49,7 @@ def comparison_page(comparison: Comparison) -> str:
         "legend": escape(_legend(comparison)),
         "table": _table(comparison),
         "notes": bullets("notes", comparison.notes),
-        "meanings": folded("What the figures mean", _meanings(comparison.columns)),
+        "meanings": folded("What the figures mean", _meanings(comparison)),
         "sweep": escape(_sweep(comparison)),
         "settings": folded("Settings", comparison.settings),
     }
@@ -68,13 +68,15 @@ def markdown_table(comparison: Comparison, columns: Sequence[str]) -> str:
     lines = [_line(heads), _line(["---"] * (len(heads) - len(columns)) + ["---:"] * len(columns))]
     for group, rows in comparison.groups.items():
         for place, row in enumerate(rows):
-            start = [_markdown(group) if place == 0 else ""] if grouped else []
+            start = [in_markdown(group) if place == 0 else ""] if grouped else []
             tags = f" ({', '.join(_tags(row))})" if _tags(row) else ""
-            lines.append(_line([*start, _markdown(row.name) + tags, *(_markdown_cell(row, name) for name in columns)]))
+            lines.append(
+                _line([*start, in_markdown(row.name) + tags, *(_markdown_cell(row, name) for name in columns)])
+            )
     told = _seeds(comparison, _HALF)
     if _marked(comparison):
         told += (
-            f" **Bold** is better than {_markdown(comparison.reference.name)} and *italics* are worse: zero lies outside the "
+            f" **Bold** is better than {in_markdown(comparison.reference.name)} and *italics* are worse: zero lies outside the "
             "95 % confidence interval of the difference, seed by seed. What is neither cannot be told apart from it, or "
             "belongs to a figure of which neither direction is better."
         )
@@ -127,7 +129,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _markdown(text: str) -> str:
+def in_markdown(text: str) -> str:
     """Text that GitHub shows as it is: no markup, no end of a cell, no mention of anybody."""
     text = re.sub(r"([\\`*_\[\]|~$@]|:(?=\S))", r"\\\1", " ".join(str(text).split()))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -135,7 +137,7 @@ def _markdown(text: str) -> str:
 
 def _markdown_head(figure: str) -> str:
     meaning = explain(figure)
-    return _markdown(_headed(meaning)) + {"higher": " ↑", "lower": " ↓", None: ""}[meaning.better]
+    return in_markdown(_headed(meaning)) + {"higher": " ↑", "lower": " ↓", None: ""}[meaning.better]
 
 
 def _markdown_cell(row: Row, figure: str) -> str:
@@ -195,5 +197,6 @@ def _cell(row: Row, figure: str, best: float | None) -> str:
     return f'<td class="{" ".join(kinds)}">{mean}{spread}</td>'
 
 
-def _meanings(columns: Sequence[str]) -> dict[str, str]:
-    return {_headed(explain(name)): about(name) for name in columns if about(name)}
+def _meanings(comparison: Comparison) -> dict[str, str]:
+    texts = {name: about(name, comparison.noun) for name in comparison.columns}
+    return {_headed(explain(name)): text for name, text in texts.items() if text}

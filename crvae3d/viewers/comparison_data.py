@@ -17,7 +17,12 @@ def drawn(comparison: Comparison) -> dict:
     return {
         "reference": reference.name if reference else None,
         "columns": [
-            {"title": meaning.title, "unit": meaning.unit, "better": meaning.better, "text": about(name)}
+            {
+                "title": meaning.title,
+                "unit": meaning.unit,
+                "better": meaning.better,
+                "text": about(name, comparison.noun),
+            }
             for name, meaning in ((name, explain(name)) for name in comparison.columns)
         ],
         "rows": [_row_data(row, comparison) for row in comparison.rows],

@@ -225,8 +225,8 @@ FIGURES: dict[str, Explanation] = {
         for kind, (title, _) in _LOSSES.items()
     },
     "n_sampled": Explanation(
-        "Images whose log-likelihood was sampled",
-        text="So many of the test images, drawn once for every model.",
+        "Sampled for the log-likelihood",
+        text="So many of the test shapes, drawn once for every model.",
         digits=0,
     ),
     "bits_per_dimension": Explanation(
@@ -278,9 +278,13 @@ def explain(name: str) -> Explanation:
     return Explanation(f"{known.title}: {detail}", known.unit, "", known.better, known.factor, known.digits)
 
 
-def about(name: str) -> str:
-    """What a figure means and which direction is better, in a sentence or two; those of its stem where it has a detail."""
+def about(name: str, noun: str = "shape") -> str:
+    """What a figure means and which direction is better, in a sentence or two; those of its stem where it has a detail.
+
+    `noun` is what is judged.
+    """
     known = FIGURES.get(name.partition("/")[0])
     if known is None or not known.text:
         return ""
-    return f"{known.text} {known.better.capitalize()} is better." if known.better else known.text
+    text = known.text.replace("shape", noun)
+    return f"{text} {known.better.capitalize()} is better." if known.better else text

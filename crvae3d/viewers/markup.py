@@ -23,7 +23,7 @@ def write(path: Path | str, text: str) -> Path:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be text
     except OSError as reason:
         raise InputError(
             f"cannot write the page {path}: {reason.strerror}; name a file in a folder that you may write to"

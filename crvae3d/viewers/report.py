@@ -29,7 +29,7 @@ class CodeMap:
     def __post_init__(self) -> None:
         if self.positions.ndim != 2 or self.positions.shape[1] != 2:
             raise ValueError(f"positions must have the shape (shapes, 2), got {self.positions.shape}")
-        _same_length(len(self.positions), ids=self.ids, classes=self.classes)
+        _same_length(len(self.positions), {"ids": self.ids, "classes": self.classes})
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,9 @@ class Gallery:
         for name, clouds in {"originals": self.originals, **self.reconstructions}.items():
             if clouds.ndim != 3 or clouds.shape[2] != 3:
                 raise ValueError(f"{name} must have the shape (shapes, points, 3), got {clouds.shape}")
-        _same_length(len(self.originals), ids=self.ids, classes=self.classes, **self.reconstructions)
-        _same_length(len(self.originals), **self.chamfers)
+        _same_length(len(self.originals), {"ids": self.ids, "classes": self.classes})
+        _same_length(len(self.originals), self.reconstructions)
+        _same_length(len(self.originals), self.chamfers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,7 @@ class Report:
             raise ValueError(f"the gallery has reconstructions by {sorted(strangers)}, the report has models {names}")
 
 
-def _same_length(count: int, **columns: Sequence) -> None:
+def _same_length(count: int, columns: Mapping[str, Sequence]) -> None:
     for name, column in columns.items():
         empty = name == "classes" and len(column) == 0
         if len(column) != count and not empty:

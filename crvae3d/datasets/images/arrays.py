@@ -1,6 +1,7 @@
 """The arrays of a `.npz` or `.mat` file of images, read without running anything that stands in it."""
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
             return {key: archive[key] for key in keys}
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         told = "it is none, or holds pickled objects, which are never loaded" if "pickle" in str(error) else error
         raise InputError(f"{path} is not a usable .npz file: {told}") from None
 
