@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from crvae3d.cli.main import parser
+from crvae3d.datasets import shapes
 from crvae3d.experiment import tables
 from crvae3d.experiment.settings import Settings
 from crvae3d.points import models
@@ -18,6 +19,7 @@ TEXT = (ROOT / "README.md").read_text()
 def test_its_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shapes, "PER_CLASS", {"train": 12, "test": 4})  # fewer, to be done sooner
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     names: dict = {}
     monkeypatch.setattr(tables, "TRANSFORMS", dict(tables.TRANSFORMS))
