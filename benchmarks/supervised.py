@@ -69,7 +69,7 @@ def main() -> None:
             "values": values,
         },
     }
-    (RESULTS / f"{asked.dataset}_supervised.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / f"{asked.dataset}_supervised_{asked.split}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["accuracy"], indent=2))
 
 

@@ -277,3 +277,5 @@ class TestNormalizeSphere:
         for cloud, points, mask in zip(clouds, *padded, strict=True):
             torch.testing.assert_close(points[mask], NormalizeSphere()(cloud[None])[0])
         assert (padded.points[2] == 0).all()
+        alone = torch.tensor([0.1, 0.7, 0.3], dtype=torch.float64).expand(1, 3, 3)  # whose mean is not quite that
+        assert (NormalizeSphere()(alone) == 0).all()

@@ -61,6 +61,15 @@ def test_unusable_shapes_are_left_out_and_named(tmp_path):
     assert "finite" in failures[0].reason and "coincide" in failures[1].reason
 
 
+def test_rounding_is_no_shape(tmp_path):
+    points = RAW.astype(np.float64)
+    points[2] = [0.1, 0.7, 0.3]  # whose mean is not quite that
+    points[3] = 4.5e6 + 1e-3 * points[3]  # and this is one, a few millimetres large
+    clouds, failures = read_archive(archive(tmp_path / "x.npz", points=points, ids=list("abcde")))
+    assert list(clouds.ids) == ["a", "b", "d", "e"]
+    assert failures == (("c", "all of its points coincide"),)
+
+
 def test_clouds_of_integers_are_checked_too(tmp_path):
     points = np.random.default_rng(0).integers(-50, 50, (4, 9, 3)).astype(np.int16)
     points[2] = 7
@@ -113,6 +122,7 @@ WRONG = {
     ),
     "label range": ({"points": RAW, "labels": [0, 1, 2, 3, 4], "class_names": ["a", "b"]}, r"0\.\.1, got 0\.\.4"),
     "twice": ({"points": RAW, "ids": list("abcda")}, "'a' stands more than once"),
+    "no size": ({"points": RAW, "mesh_scale": [1, 2, 0, 1, 1], "mesh_center": RAW[:, 0]}, "must be positive, got 0"),
     "half a frame": ({"points": RAW, "mesh_scale": np.ones(5)}, "come together"),
     "pickle": ({"points": np.array([{}], dtype=object)}, "pickled objects, which are never loaded"),
     "nothing usable": ({"points": RAW * np.nan}, "none of its 5 shapes"),

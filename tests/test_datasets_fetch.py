@@ -3,6 +3,7 @@
 import hashlib
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -53,6 +54,13 @@ def server():
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         running.shutdown()
+
+
+def test_two_that_fetch_the_same_both_have_it(server, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: fetch(wanted(server), tmp_path, progress=False), range(2)))
+    assert found == [tmp_path / "x.zip"] * 2 and found[0].read_bytes() == CONTENT
+    assert server.ranges == [None] and [path.name for path in tmp_path.iterdir()] == ["x.zip"]
 
 
 def wanted(server, **changes) -> Download:

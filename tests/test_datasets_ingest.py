@@ -1,6 +1,7 @@
 """Folders become stores: the same numbers in any order, every bad file named, nothing half-written."""
 
 import csv
+import errno
 import os
 import shutil
 import subprocess
@@ -209,6 +210,14 @@ LAYOUTS = {
         ["mine/test/cup/a.off", "mine/train/cup/b.off"],
         [("a", "cup", "test"), ("b", "cup", "train")],
     ),
+    "labels, inside one folder more": (
+        ["mine/cup/a.off", "mine/cup/b.off", "mine/jar/c.off", "mine/jar/d.off"],
+        [("a", "cup", "train"), ("b", "cup", "train"), ("c", "jar", "train"), ("d", "jar", "train")],
+    ),
+    "shapes of one class, of two files each": (
+        ["0269/x1/m.obj", "0269/x1/n.obj", "0269/y2/m.obj", "0269/y2/n.obj"],
+        [(f"0269/{place}/{name}", "0269", "train") for place in ("x1", "y2") for name in "mn"],
+    ),
     "split in the middle": (
         ["chair/train/1a/model.obj", "chair/test/2b/model.obj"],
         [("chair/train/1a/model", "chair", "train"), ("chair/test/2b/model", "chair", "test")],
@@ -331,3 +340,33 @@ def test_a_zip_keeps_its_labels_under_another_name_and_beside_other_files(tmp_pa
                 out.write(tmp_path / "box.off", member.replace("/", "\\") if name == "windows.zip" else member)
         splits = ingest_folder(tmp_path / name, QUIET)
         assert splits.train.class_names == ("chair",) and len(splits.test) == 1, name
+
+
+def test_a_full_disk_is_told_before_anything_is_read(tmp_path, monkeypatch, cache):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    box(tmp_path / "shapes" / "a.off")
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(ingest, "_read_all", None)
+    with pytest.raises(InputError, match="No space left.*set CRVAE3D_CACHE to a folder with room"):
+        ingest_folder(tmp_path / "shapes", QUIET)
+    assert not any(path.is_file() for path in cache.rglob("*"))
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path):
+    box(tmp_path / "shapes" / "a.off")
+    store = ingest_folder(tmp_path / "shapes", QUIET).store
+    shutil.rmtree(store)
+    old, new = (store.with_name(f"{store.name}.{name}.part") for name in ("old", "new"))
+    old.mkdir(), new.mkdir()
+    os.utime(old, (0, 0))
+    ingest_folder(tmp_path / "shapes", QUIET)
+    assert store.exists() and new.exists() and not old.exists()
+
+
+def test_other_code_reads_files_again(tmp_path, monkeypatch):
+    box(tmp_path / "shapes" / "a.off")
+    first = ingest_folder(tmp_path / "shapes", QUIET).store
+    monkeypatch.setattr(ingest, "source_digests", lambda paths: [path.name for path in paths])
+    assert ingest_folder(tmp_path / "shapes", QUIET).store != first

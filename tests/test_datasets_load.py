@@ -160,6 +160,10 @@ def test_check_of_an_archive_without_labels(tmp_path):
     report = check(str(tmp_path / "x.npz"))
     assert [group.ids for group in report.twins] == [("shape_000001", "shape_000003")]
     assert not report.twins[0].contradict and "4 shapes of 9 points, no labels" in str(report)
+    np.savez(tmp_path / "y_train.npz", points=points, labels=[0, 1, 0])
+    np.savez(tmp_path / "y_test.npz", points=points[:1])
+    (twins,) = check(str(tmp_path / "y.npz")).twins
+    assert twins.leak and not twins.contradict  # what has no label does not say another
 
 
 def test_every_name_is_a_loader():

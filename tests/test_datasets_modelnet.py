@@ -67,6 +67,13 @@ def hdf5(tmp_path):
     return folder, points
 
 
+def test_a_truncated_list_of_hdf5_is_explained(hdf5):
+    listing = hdf5[0] / "ply_data_train_0_id2file.json"
+    listing.write_text(listing.read_text()[:-9])
+    with pytest.raises(InputError, match="id2file.json is not a readable file of the release"):
+        load("modelnet40", hdf5[0].parent)
+
+
 def test_hdf5(hdf5):
     folder, points = hdf5
     splits = load("modelnet40", folder.parent)

@@ -152,6 +152,7 @@ BAD = {
     "xyz ragged": (".xyz", b"1 2 3\n4 5\n", "differ in length"),
     "xyz ragged but a multiple of three": (".xyz", b"1 2 3\n4 5\n6 7 8 9\n", "from 2 to 4 numbers"),
     "xyz decimal commas": (".xyz", b"1,5;2,5;3,5\n4,5;5,5;6,5\n", "decimal point"),
+    "xyz decimal commas between blanks": (".xyz", b"1,5 2,5 3,5\n4,25\t5 6,25\n", "decimal point"),
     "xyz words": (".xyz", b"1 2 3\n4 5 six\n", "not a number"),
     "xyz nan": (".xyz", b"1 2 3\nnan 5 6\n", "1 of its 2 points"),
     "xyz one place": (".xyz", b"1 2 3\n1 2 3\n", "coincide"),

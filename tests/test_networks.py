@@ -353,7 +353,7 @@ def test_every_form_of_a_batch_becomes_the_same_tensors():
         assert torch.equal(points[0][mask[0]], clouds[0]) and torch.equal(points[1], clouds[1])
     points, mask = dense(Data(pos=clouds[0]))
     assert mask is None and torch.equal(points[0], clouds[0])
-    points, mask = dense(clouds[0][None].numpy())
+    points, mask = dense(clouds[0][None].numpy().astype(">f4"))
     assert mask is None and torch.equal(points[0], clouds[0])
     for wrong in (torch.randn(4, 3), torch.randn(2, 4, 2), [], [torch.randn(0, 3)], "cloud"):
         with pytest.raises(InputError):

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Subset
 
 from crvae3d.datasets.clouds import Clouds
-from crvae3d.errors import Diverged
+from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.frozen import frozen
 from crvae3d.experiment.runs import without_decoder
 from crvae3d.images.models import NVAEModel
@@ -64,6 +64,8 @@ def test_the_walk_of_a_hierarchy_is_trained_with_its_encoder():
 def test_a_shape_that_is_not_finite_stops_it():
     data = boxes()
     data.points[7] = np.nan
+    with pytest.raises(InputError, match="32-true or bf16-mixed"):
+        fit_supervised(None, [], np.zeros(1), Jitter(), Training(precision="16-mixed"))
     with pytest.raises(Diverged, match="data check"):
         trained(epochs=1, data=data)
 

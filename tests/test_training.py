@@ -184,10 +184,18 @@ def test_an_epoch_of_few_shapes_has_each_once_before_any_again():
         parts = [list(sampler) for sampler in samplers]
         order = [place for places in zip(*parts, strict=True) for place in places]
         passes = [order[start : start + 12] for start in range(0, 50, 12)]
-        assert sorted(order) == list(range(50)) and order != list(range(50))
+        assert len(order) == 50 and set(order) == set(range(12)) and order != sorted(order)
         assert all(len({place % 12 for place in one}) == len(one) for one in passes)
         samplers[0].set_epoch(1)
         assert list(samplers[0]) != parts[0]
+
+
+def test_the_last_pass_of_an_epoch_which_is_a_part_of_one_has_others_each_time():
+    sampler, seen = Passes(range(50), 30, num_replicas=1, rank=0, seed=3), np.zeros(30, int)
+    for epoch in range(100):
+        sampler.set_epoch(epoch)
+        seen += np.bincount(np.array(list(sampler)) % 30, minlength=30)
+    assert seen.sum() == 5000 and seen.min() > 100 + 40 and seen.max() < 100 + 93  # 67 of 100 on average
 
 
 def test_an_epoch_of_all_shapes_is_shuffled_as_torch_does():

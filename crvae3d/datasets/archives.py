@@ -1,6 +1,7 @@
 """The `.npz` archive of clouds: one compressed file without pickles, for exchange.
 
-    points          int16 (S, N, 3), coordinates = points * scale; or floats, which are centred and scaled when read
+    points          int16 (S, N, 3), coordinates = points * scale, each shape's in random order; or floats in any order,
+                    which are centred and scaled when read
     scale           (), needed beside integers
     ids             (S,) the shapes' own names            optional
     labels          (S,) integers into class_names        optional
@@ -120,6 +121,8 @@ def _checked_points(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
             raise InputError(f"{path}: {key} must have the shape {(len(points), *tail)}, got {arrays[key].shape}")
         if key in arrays and key.startswith("mesh") and arrays[key].dtype.kind not in "fiu":
             raise InputError(f"{path}: {key} must be numbers, got {arrays[key].dtype}")
+    if "mesh_scale" in arrays and not (arrays["mesh_scale"] > 0).all():
+        raise InputError(f"{path}: mesh_scale must be positive, got {arrays['mesh_scale'].min()}")
     return points
 
 

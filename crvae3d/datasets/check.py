@@ -29,8 +29,8 @@ class Twins:
 
     @property
     def contradict(self) -> bool:
-        """One shape under two labels."""
-        return len(set(self.labels)) > 1
+        """One shape under two labels; parts without labels say nothing."""
+        return len({label for label in self.labels if label}) > 1
 
     @property
     def leak(self) -> bool:

@@ -10,6 +10,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from crvae3d.errors import InputError
 
 _CHUNK = 1 << 18
@@ -60,23 +62,34 @@ def fetch(download: Download, folder: Path, attempts: int = 2, timeout: float = 
     part = target.with_name(target.name + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        resumed = part.exists()
-        _receive(download, part, attempts, timeout, progress)
-        problem = _problem(download, part)
-        if problem and resumed:  # what an earlier call left may be of another file
-            part.unlink()
-            _receive(download, part, attempts, timeout, progress)
-            problem = _problem(download, part)
-        if problem:
-            part.unlink()
-            raise _Cut(problem)
-        part.replace(target)
+        lock = folder / f".{download.file}.lock"
+        with FileLock(lock):  # another process may fetch the same
+            try:
+                if not target.exists():
+                    _whole(download, part, attempts, timeout, progress)
+                    part.replace(target)
+            finally:
+                lock.unlink(missing_ok=True)
     except (OSError, http.client.HTTPException, _Cut) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(
             f"{download.url} could not be fetched ({reason}); fetch it by hand and put it at {target}"
         ) from error
     return target
+
+
+def _whole(download: Download, part: Path, attempts: int, timeout: float, progress: bool) -> None:
+    """Receive all of a file into `part`, and hold it against what is known of it."""
+    resumed = part.exists()
+    _receive(download, part, attempts, timeout, progress)
+    problem = _problem(download, part)
+    if problem and resumed:  # what an earlier call left may be of another file
+        part.unlink()
+        _receive(download, part, attempts, timeout, progress)
+        problem = _problem(download, part)
+    if problem:
+        part.unlink()
+        raise _Cut(problem)
 
 
 def _receive(download: Download, part: Path, attempts: int, timeout: float, progress: bool) -> None:

@@ -102,7 +102,10 @@ def _ids(path: Path, count: int) -> list[str]:
     """The names of the shapes in a file: of the meshes they were sampled from where that is told, else numbers."""
     told = path.with_name(re.sub(r"_?(\d+)$", r"_\1_id2file.json", path.stem))
     if told.exists():
-        files = json.loads(told.read_text())
+        try:
+            files = json.loads(told.read_text())
+        except ValueError as error:
+            raise InputError(f"{told} is not a readable file of the release ({error}); fetch it again") from None
         names = [PurePosixPath(file).stem for file in files] if isinstance(files, list) else []
         if len(set(names)) == count:
             return names

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,20 @@ from crvae3d.datasets.readers import SUFFIXES
 from crvae3d.datasets.sampling import Row, sample_source
 from crvae3d.datasets.sources import list_sources
 from crvae3d.datasets.splits import Failure, Splits, write_failures
-from crvae3d.datasets.store import FAILURES, POINTS, build_store, open_store, store_folder, write_store
+from crvae3d.datasets.store import (
+    FAILURES,
+    POINTS,
+    allocate,
+    build_store,
+    open_store,
+    source_digests,
+    store_folder,
+    write_store,
+)
 from crvae3d.errors import InputError
+
+_READING = ("numerals.py", "off.py", "readers.py", "sampling.py", "shape.py")
+"""The files whose code makes a row of a file: another version makes other rows."""
 
 _SERIAL = 24
 """Up to so many files are read in this process: starting others costs about as much."""
@@ -75,7 +88,8 @@ def ingest_items(
     items = sorted(items, key=lambda item: item.split == "test")  # stable: train before test, each in order
     stamps = [f"{item.source.stamp()}|{item.id}|{item.label}|{item.split}" for item in items]
     drawn = f"{settings.points}|{settings.seed}|{settings.y_up}"
-    folder = store_folder(name, [source, drawn, *stamps, *("|".join(failure) for failure in failures)])
+    made_by = [version("trimesh"), *source_digests(Path(__file__).with_name(file) for file in _READING)]
+    folder = store_folder(name, [source, drawn, *made_by, *stamps, *("|".join(failure) for failure in failures)])
     build_store(folder, lambda part: _fill(part, folder, items, name, settings, failures))
     return open_store(folder, name, source)
 
@@ -84,7 +98,7 @@ def _fill(
     part: Path, folder: Path, items: Sequence[Item], name: str, settings: Ingest, failures: Sequence[Failure]
 ) -> None:
     shape = (len(items), settings.points, 3)
-    points = np.lib.format.open_memmap(part / POINTS, mode="w+", dtype=np.int16, shape=shape)
+    points = allocate(part / POINTS, shape, np.int16)
     rows, failed = [], list(failures)
     for item, row in zip(items, _read_all(items, name, settings), strict=True):
         if isinstance(row, str):
@@ -96,7 +110,9 @@ def _fill(
         report = folder.with_name(f"{folder.name}.{FAILURES}")
         write_failures(report, failed)
         first = f"{failed[0].file}: {failed[0].reason}" if failed else "there are no files"
-        raise InputError(f"{name}: none of {len(items)} files can be used ({first}); all reasons are in {report}")
+        known = sum(item.split == "train" for item in items)
+        told = f"{known} files" if known == len(items) else f"{known} training files"
+        raise InputError(f"{name}: none of {told} can be used ({first}); all reasons are in {report}")
     points.flush()
     if len(rows) < len(items):
         np.save(part / "kept.npy", points[: len(rows)])

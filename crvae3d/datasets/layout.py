@@ -39,7 +39,7 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
     sources = inside or sources
     folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
     depth = _split_depth(folders)
-    labels = _labels(folders, depth)
+    labels = _labels(folders, depth, [PurePosixPath(source.name).stem for source in sources])
     names = _unique_names([source.name for source in sources])
     splits = [SPLITS[parts[depth].lower()] if depth is not None else "train" for parts in folders]
     items = [Item(*of_file) for of_file in zip(sources, names, labels, splits, strict=True)]
@@ -61,14 +61,15 @@ def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
     return None
 
 
-def _labels(folders: list[tuple[str, ...]], depth: int | None) -> list[str | None]:
+def _labels(folders: list[tuple[str, ...]], depth: int | None, stems: list[str]) -> list[str | None]:
     """The folder of each path that names its class: the first that is no split.
 
-    Where all paths lie in one folder it is the first below that, if its names recur: else they are names of shapes.
+    Where all paths lie in one folder it is the first below that, if its names recur: else they are names of shapes. Where no
+    split says that the one folder is no class, the files must have names of their own: a shape's are often called alike.
     """
     named = folders if depth is None else [parts[:depth] + parts[depth:][1:] for parts in folders]
     first = [parts[0] if parts else None for parts in named]
-    if depth in (None, 0) or len(set(first)) > 1:
+    if not all(named) or len(set(first)) > 1 or depth == 0 or (depth is None and len(set(stems)) < len(stems)):
         return first
     last = min(map(len, named)) - 1
     differs = next((place for place in range(last) if len({parts[place] for parts in named}) > 1), last)

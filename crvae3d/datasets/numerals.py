@@ -41,14 +41,15 @@ def read_rows(text: bytes) -> Shape:
     Raises:
         BadShape: rows of different lengths, fewer than announced, or fewer than 3 columns; or commas that may be decimal ones.
     """
+    text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     text = strip_comments(text, (b"#", b"//")).strip()
     first, _, rest = text.partition(b"\n")
     words = _columns(first).split()
     announced = int(words[0]) if len(words) == 1 and words[0].isdigit() else None
     if announced is not None or (words and not _is_number(words[0])):
         text = rest
-    if re.search(rb"\d,\d", text) and re.search(rb";[ \t]*[^\s;]", text):
-        raise BadShape("it has both commas and semicolons between numbers: write them with a decimal point")
+    if _has_decimal_commas(text):
+        raise BadShape("its commas may be decimal ones: write numbers with a decimal point")
     text = _columns(text)
     numbers = parse_numbers(text)
     if len(numbers) == 0:
@@ -62,6 +63,13 @@ def read_rows(text: bytes) -> Shape:
     if announced is not None and lines < announced:
         raise BadShape(f"it is truncated: {lines} points of the {announced} that its first line announces")
     return Shape(numbers.reshape(lines, columns)[:, :3].copy())
+
+
+def _has_decimal_commas(text: bytes) -> bool:
+    """Whether commas stand inside numbers, as far as that can be told: something else parts the columns."""
+    semicolons = re.search(rb"\d,\d", text) and re.search(rb";[ \t]*[^\s;]", text)
+    blanks = re.search(rb"(?m)[ \t][-+]?\d+,\d+([eE][-+]?\d+)?[ \t]*$", text) and b"." not in text
+    return bool(semicolons or blanks)
 
 
 def _columns(text: bytes) -> bytes:

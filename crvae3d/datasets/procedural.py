@@ -7,15 +7,14 @@ import numpy as np
 
 from crvae3d.datasets.ingest import Ingest
 from crvae3d.datasets.splits import Splits
-from crvae3d.datasets.store import build_store, open_store, store_folder, write_store
+from crvae3d.datasets.store import build_store, open_store, source_digests, store_folder, write_store
 
 
 def load_shapes(settings: Ingest) -> Splits:
     """The procedural shapes, train and test, `settings.points` points each."""
     # The generator's own source is part of the key: another version makes other shapes.
-    sources = sorted(Path(__file__).with_name("shapes").rglob("*.py"))
-    code = [hashlib.blake2b(path.read_bytes()).hexdigest() for path in sources]
-    folder = store_folder("shapes", [f"{settings.points}|{settings.seed}", *code])
+    sources = Path(__file__).with_name("shapes").rglob("*.py")
+    folder = store_folder("shapes", [f"{settings.points}|{settings.seed}", *source_digests(sources)])
     build_store(folder, lambda part: _fill(part, settings))
     return open_store(folder, "shapes", "procedural, made by this package")
 

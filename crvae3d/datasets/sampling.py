@@ -12,6 +12,9 @@ from crvae3d.datasets.readers import parse_shape
 from crvae3d.datasets.shape import BadShape, Shape
 from crvae3d.datasets.sources import Source
 
+ROUNDING = 64 * np.finfo(np.float64).eps
+"""What a mean of equal numbers is off by, at most, in parts of the number."""
+
 SCALE = 1 / 32767
 """What a stored int16 is worth: coordinates in [-1, 1] to 1.5e-5."""
 
@@ -75,10 +78,11 @@ def draw_points(shape: Shape, count: int, generator: np.random.Generator) -> np.
 
 
 def frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The centroid (..., 3) of `points` (..., N, 3) and the largest distance (...) from it."""
+    """The centroid (..., 3) of `points` (..., N, 3) and the largest distance (...) from it, 0 where that is rounding."""
     center = points.mean(axis=-2)
     with np.errstate(over="ignore"):  # what is too far apart for numbers has an infinite one
-        return center, np.linalg.norm(points - center[..., None, :], axis=-1).max(axis=-1)
+        radius = np.linalg.norm(points - center[..., None, :], axis=-1).max(axis=-1)
+    return center, np.where(radius > ROUNDING * np.abs(points).max(axis=(-2, -1)), radius, 0.0)
 
 
 def quantise(coordinates: np.ndarray) -> np.ndarray:

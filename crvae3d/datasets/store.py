@@ -8,10 +8,12 @@
 under its name only when it is complete, so a killed process leaves nothing that is taken for one.
 """
 
+import glob
 import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -26,6 +28,7 @@ from crvae3d.errors import InputError
 
 POINTS, TABLE, FAILURES = "points.npy", "table.npz", "failures.csv"
 _FORMAT = "1"
+_DAY = 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -41,6 +44,24 @@ def store_folder(name: str, key: Iterable[str]) -> Path:
     return cache_folder() / "stores" / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}-{digest.hexdigest()}"
 
 
+def source_digests(paths: Iterable[Path]) -> list[str]:
+    """What the code in `paths` is, for the key of what it makes."""
+    return [hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in sorted(paths)]
+
+
+def allocate(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """A new memory-mapped array with room on the disk: where there is none, writing to it would kill the process.
+
+    Raises:
+        OSError: there is no room.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
 def build_store(folder: Path, fill: Callable[[Path], None]) -> None:
     """Have `fill` write the files of a store, unless it is there; `folder` appears at once or not at all.
 
@@ -50,6 +71,9 @@ def build_store(folder: Path, fill: Callable[[Path], None]) -> None:
     if (folder / TABLE).exists():
         return
     part = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.part")
+    for left in folder.parent.glob(f"{glob.escape(folder.name)}.*.part"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > _DAY:
+            shutil.rmtree(left, ignore_errors=True)
     try:
         part.mkdir(parents=True)
         fill(part)

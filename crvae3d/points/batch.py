@@ -52,7 +52,7 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
         InputError: x is none of the forms above.
     """
     if isinstance(x, np.ndarray):
-        x = torch.from_numpy(x)
+        x = _tensor(x)
     if isinstance(x, Tensor):
         if x.ndim != 3 or x.shape[-1] != 3:
             raise InputError(
@@ -64,11 +64,18 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
     if isinstance(x, Ragged):
         return (x.points if x.points.is_floating_point() else x.points.float()), x.mask
     if isinstance(x, list | tuple):
-        return dense(ragged([torch.as_tensor(cloud) for cloud in x]))
+        return dense(ragged([_tensor(cloud) for cloud in x]))
     if hasattr(x, "pos"):
         return _of_pyg(x)
     raise InputError(
         f"expected a tensor or array (batch, points, 3), a list of clouds or PyG data with `pos`, got {type(x).__name__}"
+    )
+
+
+def _tensor(cloud: object) -> Tensor:
+    """A tensor, also of an array whose bytes are in another machine's order."""
+    return torch.as_tensor(
+        cloud.astype(cloud.dtype.newbyteorder("="), copy=False) if isinstance(cloud, np.ndarray) else cloud
     )
 
 

@@ -93,6 +93,8 @@ def part_of(there: Tensor, share: float) -> Tensor:
 
 def _keep_share(points: Tensor, mask: Tensor | None, rank: Tensor, share: float) -> Cloud:
     """The given share of every shape's points, those of lowest rank; at least one."""
+    if share >= 1:
+        return points, mask
     if mask is None:
         return keep_lowest(points, None, rank, max(1, round(share * points.shape[1])))
     return keep_only(points, mask & (order(rank, mask) < part_of(mask, share).clamp(min=1)))

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from crvae3d.points.augment import Cloud, CloudTransform
 
+ROUNDING = 64 * torch.finfo(torch.float64).eps
+"""What a mean of equal numbers is off by, at most, in parts of the number."""
+
 
 class NormalizeSphere(CloudTransform):
     """Centre each cloud on the mean of its points and scale it until the farthest lies on the unit sphere.
@@ -20,4 +23,5 @@ class NormalizeSphere(CloudTransform):
         center = held.sum(1, keepdim=True) / there.sum(1)[:, None, None]
         moved = (held - center).masked_fill(~there[..., None], 0)
         radius = moved.norm(dim=-1).amax(1)[:, None, None]
-        return (moved / torch.where(radius > 0, radius, 1)).to(points), mask
+        apart = radius > ROUNDING * held.abs().amax((1, 2), keepdim=True)
+        return torch.where(apart, moved / radius, 0).to(points), mask

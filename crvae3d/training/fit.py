@@ -29,7 +29,8 @@ METRICS = "metrics.csv"
 class Passes(DistributedSampler):
     """The order of an epoch that goes through `size` different shapes over and over: each pass is shuffled by itself.
 
-    So a shape is in a batch twice at most where two passes meet; a contrast would push a shape from itself.
+    So a shape is in a batch twice at most where two passes meet; a contrast would push a shape from itself. The last pass,
+    which may be a part of one, has other shapes in every epoch.
     """
 
     def __init__(self, dataset: Dataset, size: int, **options: object) -> None:
@@ -38,9 +39,8 @@ class Passes(DistributedSampler):
 
     def __iter__(self) -> Iterator[int]:
         generator, shapes = torch.Generator().manual_seed(self.seed + self.epoch), len(self.dataset)
-        starts = range(0, shapes, self.size)
-        passes = [start + torch.randperm(min(self.size, shapes - start), generator=generator) for start in starts]
-        order = torch.cat(passes).tolist()
+        passes = [torch.randperm(self.size, generator=generator) for _ in range(0, shapes, self.size)]
+        order = torch.cat(passes)[:shapes].tolist()
         return iter([*order, *order[: self.total_size - shapes]][self.rank :: self.num_replicas])
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from crvae3d.errors import Diverged
+from crvae3d.errors import Diverged, InputError
 from crvae3d.training.module import seed_of
 from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
@@ -41,8 +41,11 @@ def fit_supervised(
         The classifier of the means.
 
     Raises:
+        InputError: the precision is 16-mixed, which needs a loss that is scaled.
         Diverged: a gradient is not finite.
     """
+    if training.precision == "16-mixed":
+        raise InputError("an encoder is trained with labels in 32-true or bf16-mixed: choose one as the precision")
     encoder, device = model.encoder, next(model.parameters()).device
     kinds = torch.as_tensor(labels.astype(np.int64))
     with torch.random.fork_rng():

@@ -19,7 +19,7 @@ from crvae3d.datasets.images.picture import BadPicture
 from crvae3d.datasets.layout import Item
 from crvae3d.datasets.sources import Source
 from crvae3d.datasets.splits import Failure, Splits, read_failures, write_failures
-from crvae3d.datasets.store import FAILURES, TABLE, build_store, store_folder
+from crvae3d.datasets.store import FAILURES, TABLE, allocate, build_store, store_folder
 from crvae3d.errors import InputError
 
 PIXELS = "pixels.npy"
@@ -86,7 +86,7 @@ def _write_pixels(
     part: Path, items: Sequence[Item], name: str, decode: Decode, jobs: int | None, progress: bool
 ) -> tuple[list[Item], list[Failure]]:
     shape = (len(items), 3, *decode.size)
-    pixels = np.lib.format.open_memmap(part / PIXELS, mode="w+", dtype=np.uint8, shape=shape)
+    pixels = allocate(part / PIXELS, shape, np.uint8)
     kept, failed, channels = [], [], 1
     for item, image in zip(items, _read_all(items, name, decode, jobs, progress), strict=True):
         if isinstance(image, str):
