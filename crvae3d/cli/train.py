@@ -15,6 +15,7 @@ examples:
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
     form = group.add_mutually_exclusive_group()
+    add = group.add_argument
     form.add_argument(
         "--paper",
         action="store_true",
@@ -107,48 +109,32 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
     form.add_argument(
         "--invariant", action="store_true", help="of shapes: NT-Xent on rotated views, which rebuild the original"
     )
-    group.add_argument("--objective", choices=OBJECTIVES, help="none: the regulariser alone (default: elbo)")
-    group.add_argument("--samples", type=int, metavar="K", help="of iwae: in the bound (by itself 5)")
-    group.add_argument("--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight")
-    group.add_argument(
-        "--beta", type=float, help="weight of the rate; 1 is the ELBO (default: 0.005 of shapes, 1 of images)"
-    )
-    group.add_argument(
-        "--consistency", type=float, metavar="WEIGHT", help="lambda; 0 is the plain model (default: by divergence)"
-    )
-    group.add_argument(
-        "--contrast",
-        type=float,
-        metavar="WEIGHT",
-        help="of NT-Xent beside the divergence (default: 1000 of shapes where kl ties views that rebuild the original, else 0)",
-    )
-    group.add_argument(
-        "--temperature", type=float, metavar="T", help="of NT-Xent (default: 0.2 beside a divergence, 0.1 as one)"
-    )
-    group.add_argument(
-        "--views",
-        type=int,
-        metavar="K",
-        help="of each shape, with or without consistency (default: 1 where a weight needs it)",
-    )
-    group.add_argument("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")
-    group.add_argument(
-        "--divergence", choices=DIVERGENCES, help="what ties a view's posterior to its original's (default: kl)"
-    )
-    group.add_argument("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
-    group.add_argument("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
-    group.add_argument(
-        "--warm-up",
-        type=float,
-        metavar="PART",
-        help="part of the training over which beta, lambda and contrast rise from nought",
-    )
-    group.add_argument(
-        "--cool-down",
-        type=float,
-        metavar="PART",
-        help="part of it, at its end, over which lambda and contrast fall to nought",
-    )
+    add("--objective", choices=OBJECTIVES, help="none: the regulariser alone (default: elbo)")
+    add("--samples", type=int, metavar="K", help="of iwae: in the bound (by itself 5)")
+    add("--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight")
+    add("--beta", type=float, help="weight of the rate; 1 is the ELBO (default: 0.005 of shapes, 1 of images)")
+    rise = "part of the training over which beta, lambda and contrast rise from nought"
+    add("--warm-up", type=float, metavar="PART", help=rise)
+    fall = "part of it, at its end, over which lambda and contrast fall to nought"
+    add("--cool-down", type=float, metavar="PART", help=fall)
+    _add_view_arguments(add)
+
+
+def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
+    """Views, and what ties them to their originals."""
+    tied = "what ties a view's posterior to its original's (default: kl)"
+    add("--divergence", choices=DIVERGENCES, help=tied)
+    plain = "lambda; 0 is the plain model (default: by divergence)"
+    add("--consistency", type=float, metavar="WEIGHT", help=plain)
+    beside = "of NT-Xent beside the divergence (default: 1000 of shapes where kl ties views that rebuild the original, else 0)"
+    add("--contrast", type=float, metavar="WEIGHT", help=beside)
+    alone = "of NT-Xent (default: 0.2 beside a divergence, 0.1 as one)"
+    add("--temperature", type=float, metavar="T", help=alone)
+    views = "of each shape, with or without consistency (default: 1 where a weight needs it)"
+    add("--views", type=int, metavar="K", help=views)
+    add("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")
+    add("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
+    add("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -64,10 +64,9 @@ def reconstruct(
     _refuse_among(Path(data), Path(output))
     model = run if isinstance(run, VAE) else _read(Path(run))
     modality = modality_of(model.settings)
-    if points is not None and modality is IMAGES:
-        raise InputError(f"images have no points, and {points} were asked for: leave them out")
-    if mesh and modality is IMAGES:
-        raise InputError("images have no surface, and a mesh was asked for: leave it out")
+    if modality is IMAGES and (points is not None or mesh):
+        told = "surface, and a mesh was" if mesh else f"points, and {points} were"
+        raise InputError(f"images have no {told} asked for: leave that out")
     faces = model.decoder.faces(points).cpu().numpy() if mesh else None
     splits = load_for(model, data, progress=progress, **loading)
     output = Path(output)
@@ -76,10 +75,7 @@ def reconstruct(
         if modality is IMAGES
         else (_clouds(model, splits, points), functools.partial(_write_cloud, faces=faces), "ply")
     )
-    if any(output.glob(f"*.{suffix}")) and not (output / PICTURE).exists():
-        raise InputError(
-            f"{output} holds .{suffix} files that are no reconstructions: name an empty folder, or a new one"
-        )
+    _refuse_others(output, suffix)
     output.mkdir(parents=True, exist_ok=True)
     files, rows, shown, taken = [], [], [], {Path(PICTURE).stem}
     with frozen(model):
@@ -118,6 +114,14 @@ def _refuse_among(data: Path, output: Path) -> None:
     if (alone and place == base.parent) or (base.is_dir() and (base == place or base in place.parents)):
         raise InputError(
             f"the reconstructions would lie among what they are made from: name another folder than {output}"
+        )
+
+
+def _refuse_others(output: Path, suffix: str) -> None:
+    """Refuse a folder with such files that are no reconstructions, some of which might be replaced."""
+    if any(output.glob(f"*.{suffix}")) and not (output / PICTURE).exists():
+        raise InputError(
+            f"{output} holds .{suffix} files that are no reconstructions: name an empty folder, or a new one"
         )
 
 

@@ -44,8 +44,7 @@ def fit_supervised(
         InputError: the precision is 16-mixed, which needs a loss that is scaled.
         Diverged: a gradient is not finite.
     """
-    if training.precision == "16-mixed":
-        raise InputError("an encoder is trained with labels in 32-true or bf16-mixed: choose one as the precision")
+    mixed = {"dtype": torch.bfloat16, "enabled": _is_half(training.precision)}
     encoder, device = model.encoder, next(model.parameters()).device
     kinds = torch.as_tensor(labels.astype(np.int64))
     with torch.random.fork_rng():
@@ -56,7 +55,6 @@ def fit_supervised(
     batch = min(training.batch_size, len(clouds))
     steps = training.epochs * (len(clouds) // batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_and_cosine(steps))
-    mixed = {"dtype": torch.bfloat16, "enabled": training.precision == "bf16-mixed"}
     model.train()
     for epoch in range(1, training.epochs + 1):
         generator = torch.Generator().manual_seed(seed_of(training.seed, epoch))
@@ -78,3 +76,9 @@ def fit_supervised(
         each_epoch(epoch, total / (len(clouds) // batch * batch))
     model.eval()
     return scores.eval()
+
+
+def _is_half(precision: str) -> bool:
+    if precision == "16-mixed":
+        raise InputError("an encoder is trained with labels in 32-true or bf16-mixed: choose one as the precision")
+    return precision == "bf16-mixed"
