@@ -184,6 +184,20 @@ def test_target_original_judges_the_view_by_the_shape_it_was_made_of(x):
     torch.testing.assert_close(named["view_distortion"], expected)
 
 
+@pytest.mark.parametrize("objective", [ELBO(), IWAE(1), IWAE(3), IWAE(3, "one"), Autoencoder()], ids=repr)
+def test_every_objective_may_judge_a_view_by_the_original(x, objective):
+    """The likelihood of x, less that of the view at the same codes, is what the two terms differ by."""
+    model, both = model_of(LinearGaussian()), {}
+    for target in ("view", "original"):
+        torch.manual_seed(1)
+        both[target] = Consistent(objective, 0.0, shifted, target=target)(model, x).per_shape
+    assert not torch.allclose(both["view"], both["original"])
+    torch.manual_seed(1)
+    alone = objective(model, x).per_shape
+    view = objective(model, x + 0.5, target=x).per_shape  # goes on drawing where the first has stopped
+    torch.testing.assert_close(both["original"], alone + view)
+
+
 def test_stop_gradient_holds_the_originals_posterior_still(x):
     for stop in (False, True):
         encoder = LinearGaussian()
@@ -207,6 +221,23 @@ def test_views_are_averaged(x):
     three = Consistent(ELBO(), 1.0, shifted, views=3)(model, x).named
     torch.testing.assert_close(one["consistency"], three["consistency"])
     torch.testing.assert_close(one["view_rate"], three["view_rate"])
+
+
+def test_each_of_several_views_is_made_anew_and_counts_alike(x):
+    model, made = model_of(LinearGaussian()), []
+
+    def further(x, generator):
+        made.append(x + (0.1, 0.5, 2.0)[len(made)])
+        return made[-1]
+
+    named = Consistent(ELBO(), 1.0, further, views=3)(model, x).named
+    assert len(made) == 3
+    original = model.encoder(x)
+    for name, value in (
+        ("consistency", lambda view: kl_divergence(view, original)),
+        ("view_rate", lambda view: kl_divergence(view, model.prior)),
+    ):
+        torch.testing.assert_close(named[name], sum(value(model.encoder(view)) for view in made) / 3)
 
 
 def test_an_autoencoder_decodes_the_mean_and_pays_no_rate(x):
