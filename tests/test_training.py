@@ -24,6 +24,7 @@ from crvae3d.training import fit as fit_module
 from crvae3d.training import module, recorded
 from crvae3d.training.fit import Passes, check_devices, fit
 from crvae3d.training.module import seed_of
+from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
 
 SMALL = PointModel(code_size=8, encoder_widths=(16, 32), head_widths=(16,), output_points=36, decoder_width=16)
@@ -362,6 +363,91 @@ def test_a_recording_makes_its_own_weights_in_half_precision():
         weight(x)
         recorded.Recorded(run, weight, (x,), record)
     assert losses == [64]
+
+
+def drawn_in_each_step(folder, seed=0, epochs=2, resume=False, stop_after=None):
+    """What the generator of points and views, and torch's global one, would draw at each step of a training."""
+    drawn = []
+
+    class Listens(Subset):
+        def warp(self, points, mask, generator):
+            drawn.append(tuple(torch.rand(4, generator=generator).tolist()))
+            return super().warp(points, mask, generator)
+
+    def objective(model, x, progress, generator):
+        drawn[-1] += tuple(torch.rand(4).tolist())
+        return ELBO(0.1)(model, x)
+
+    def save():
+        if stop_after and len(drawn) >= stop_after:
+            raise KeyboardInterrupt
+
+    training = Training(epochs=epochs, batch_size=8, points=50, seed=seed)
+    data = clouds(), None, Listens(50), training, folder, save
+    try:
+        fit(VAE.build(SMALL), objective, *data, resume=resume, progress=False)
+    except KeyboardInterrupt:
+        assert stop_after
+    return drawn
+
+
+def test_each_step_draws_by_its_own_seed_which_a_resumed_run_goes_on_with(tmp_path):
+    whole, other = drawn_in_each_step(tmp_path / "a"), drawn_in_each_step(tmp_path / "b", seed=1)
+    numbers = [number for step in (*whole, *other) for number in step]
+    assert (
+        len(whole) == len(other) == 6 and len(set(numbers)) == 2 * 6 * 8
+    )  # no two alike, in no epoch and with no seed
+    begun = drawn_in_each_step(tmp_path / "c", stop_after=6)  # in the second epoch, of which no checkpoint is left
+    assert begun == whole and drawn_in_each_step(tmp_path / "c", resume=True) == whole[3:]
+
+
+def test_each_step_has_its_rate_its_clipped_gradient_and_its_decay(tmp_path):
+    """A loss of one weight whose gradient is 5 at every step, and a network that nothing but its decay moves."""
+    model, found = VAE.build(SMALL), []
+
+    def objective(model, x, progress, generator):
+        optimizer = optimizers[0]
+        found.append((optimizer.param_groups[0]["lr"], float(still.detach()[0])))
+        loss = 5 * model.decoder.log_scale + 0 * still.sum()
+        return replace(ELBO(0.1)(model, x), per_shape=loss.expand(8))
+
+    still, optimizers, norms = model.encoder.head.weight.view(-1), [], []
+    configure, clip = module.Fitted.configure_optimizers, torch.nn.utils.clip_grads_with_norm_
+
+    def listening(self):
+        made = configure(self)
+        optimizers.append(made["optimizer"])
+        return made
+
+    def clipped(weights, most, norm):
+        clip(weights, most, norm)
+        norms.append(float(torch.nn.utils.get_total_norm([weight.grad for weight in weights])))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.Fitted, "configure_optimizers", listening)
+        patch.setattr(torch.nn.utils, "clip_grads_with_norm_", clipped)
+        training = Training(epochs=2, batch_size=8, points=50, clip=1e-3, learning_rate=0.1, weight_decay=0.5)
+        fit(model, objective, clouds(), None, Subset(50), training, tmp_path, lambda: None, progress=False)
+    rates = [0.1 * warm_up_and_cosine(6)(step) for step in range(6)]
+    assert [rate for rate, _ in found] == pytest.approx(rates) and max(norms) <= 1e-3 + 1e-9 and len(norms) == 6
+    expected = [found[0][1]]
+    for rate in rates[:-1]:
+        expected.append(expected[-1] * (1 - rate * 0.5))
+    assert [weight for _, weight in found] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_last_epoch_is_kept_and_not_the_best_one(tmp_path):
+    """The validation loss falls and rises again, since the training is told to run away from it."""
+
+    def objective(model, x, progress, generator):
+        terms = ELBO(0.1)(model, x)
+        return terms if not model.training or progress < 0.5 else replace(terms, per_shape=-terms.per_shape)
+
+    model, _ = train(tmp_path, epochs=4, objective=objective, learning_rate=1e-2)
+    losses = [float(row["val_loss"]) for row in rows(tmp_path)]
+    assert losses[-1] > min(losses)
+    kept = safetensors.torch.load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
 
 
 def test_codes_are_drawn_apart_from_views(tmp_path):
