@@ -27,7 +27,7 @@ from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import embed as embed_module
 from crvae3d.experiment import image_tables, runs, tables
-from crvae3d.experiment.evaluate import print_table
+from crvae3d.experiment.evaluate import judged_shapes, print_table
 from crvae3d.experiment.modalities import CLOUDS
 from crvae3d.experiment.runs import has_decoder, one_epoch, told_apart
 from crvae3d.experiment.settings import Settings
@@ -168,6 +168,49 @@ def test_the_test_split_has_no_say_in_a_validation(place, tmp_path):
     assert main(command.split()) == 0
     found = json.loads((tmp_path / "f.json").read_text())
     assert (found["n_train"], found["n_test"], found["split"]) == (112, 16, "validation")
+    for split in ("train", "test"):  # of another test split all is the same
+        shutil.copy(place / f"some_{split}.npz", tmp_path / f"some_{split}.npz")
+    write_archive(tmp_path / "some_test.npz", clouds("test", 2, points=300, seed=9, progress=False))
+    told = json.loads((place / "cr" / "settings.json").read_text())
+    told["data"] = str(tmp_path / "some.npz")
+    shutil.copytree(place / "cr", tmp_path / "cr")
+    (tmp_path / "cr" / "settings.json").write_text(json.dumps(told))
+    again = crvae3d.evaluate(tmp_path / "cr", split="validation", progress=False)
+    assert {name: again[name] for name in found if name not in ("made_by", "run")} == {
+        name: found[name] for name in again if name not in ("made_by", "run")
+    }
+
+
+def test_what_validates_a_training_is_what_is_judged_and_none_of_it_is_learnt_from(place, tmp_path, monkeypatch):
+    from crvae3d.training import fit
+
+    given = []
+    monkeypatch.setattr(fit, "fit", lambda model, objective, train, validation, *_: given.append((train, validation)))
+    train = f"train {place / 'some.npz'} --preset tiny --quiet --out {tmp_path / 'r'}"
+    assert main(train.split()) == 0
+    ((known, seen),) = given
+    fitted_on, judged_by, _ = judged_shapes(str(place / "some.npz"), None, "validation", progress=False)
+    assert seen.ids.tolist() == judged_by.ids.tolist()
+    assert known.dataset.ids.tolist() == fitted_on.ids.tolist() and not set(fitted_on.ids) & set(judged_by.ids)
+    assert sorted(known.indices) == list(range(112))
+
+
+def test_the_page_lies_in_the_last_run_unless_it_is_told_where(place, tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(place / "cr", tmp_path / name)
+        (tmp_path / name / "page.html").unlink(missing_ok=True)
+    assert main(f"evaluate {tmp_path / 'a'} {tmp_path / 'b'} --quiet".split()) == 0
+    assert (tmp_path / "b" / "page.html").exists() and not (tmp_path / "a" / "page.html").exists()
+
+
+def test_another_seed_of_an_evaluation_has_other_views_and_the_same_seed_the_same(place):
+    gaps = [
+        crvae3d.evaluate(place / "cr", split="validation", seed=seed, points=64, progress=False)[
+            "consistency_gap_jitter"
+        ]
+        for seed in (1, 1, 2)
+    ]
+    assert gaps[0] == gaps[1] != gaps[2]
 
 
 def test_embed_takes_a_test_part_without_labels(place, tmp_path):
@@ -213,6 +256,12 @@ def test_embed_names_what_it_could_not_read(place, tmp_path):
     assert main(f"embed {place / 'cr'} {place / 'meshes'} -o {output} --quiet".split()) == 0
     found = np.load(output)
     assert found["codes"].shape == (5, 64) and sorted(found["ids"])[0].startswith("box_0")
+    shapes = crvae3d.load(place / "meshes", progress=False).train
+    with torch.inference_mode():
+        posterior = crvae3d.VAE.from_pretrained(place / "cr").encoder(shapes.coordinates())
+    assert found["ids"].tolist() == shapes.ids.tolist()
+    np.testing.assert_allclose(found["codes"], posterior.mean, atol=1e-5)
+    np.testing.assert_allclose(found["deviations"], posterior.stddev, rtol=1e-4)
     failures = {row["file"]: row["reason"] for row in csv.DictReader((tmp_path / "codes.failures.csv").open())}
     assert {name.split("/")[-1] for name in failures} == {"empty.off", "cut.off"} and all(failures.values())
     assert main(f"embed {place / 'cr'} {place / 'meshes'} -o {tmp_path / 'codes.parquet'} --quiet".split()) == 0
@@ -228,7 +277,15 @@ def test_reconstruct_gives_clouds_in_the_users_own_units(place, tmp_path):
     points = np.asarray(trimesh.load(files[0]).vertices)
     assert points.shape == (99, 3)
     np.testing.assert_allclose(points.mean(0), [100, 0, 0], atol=6)  # boxes of 10 x 10 x 20 around there
-    assert len(list(csv.DictReader((tmp_path / "chamfer.csv").open()))) == 5
+    told = {row["id"]: float(row["chamfer"]) for row in csv.DictReader((tmp_path / "chamfer.csv").open())}
+    model, shapes = crvae3d.VAE.from_pretrained(place / "cr"), crvae3d.load(place / "meshes", progress=False).train
+    with torch.inference_mode():
+        made = model.decoder.decode(model.embed(shapes.coordinates()), 99)
+        expected = crvae3d.chamfer_distance(shapes.coordinates(), made)
+    assert told == pytest.approx(dict(zip(shapes.ids, expected.tolist(), strict=True)), rel=1e-4)
+    for row, name in enumerate(shapes.ids):
+        written = np.asarray(trimesh.load(tmp_path / f"{name}.ply").vertices)
+        np.testing.assert_allclose(written, shapes.own_units(made[row].numpy(), row), rtol=1e-4, atol=1e-3)
 
 
 def test_reconstruct_gives_meshes_whose_corners_are_the_folded_points(place, tmp_path, capsys):

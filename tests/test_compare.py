@@ -16,14 +16,19 @@ import pytest
 
 from crvae3d.cli.main import main
 from crvae3d.datasets.archives import write_archive
+from crvae3d.datasets.load import load
 from crvae3d.datasets.shapes import clouds
 from crvae3d.errors import Diverged, InputError
+from crvae3d.evaluation.codes import encode
+from crvae3d.evaluation.information import active_units
 from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare, tables
 from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.grid import Cell, Grid, Judging
-from crvae3d.experiment.runs import has_decoder, is_finished, train
+from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.runs import has_decoder, is_finished, learn_from, train
 from crvae3d.experiment.settings import Settings
+from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.points.models import ENCODERS
 
 FAST = Judging(points=128, robust_shapes=12, robust_points=128, likelihood_shapes=2, likelihood_points=64, episodes=2)
@@ -102,10 +107,42 @@ def test_what_a_cell_cannot_have_is_missing(done):
     assert "log_likelihood_10" in figures(out, "mixture") and "log_likelihood_10" not in figures(out, "VAE")
 
 
-def test_labels_help_and_the_controls_differ(done):
-    _, out = done
-    accuracy = {name: figures(out, name)["svm_accuracy"] for name in ("supervised", "untrained", "occupancy")}
-    assert accuracy["supervised"] > accuracy["untrained"] > 1 / 12
+def test_an_encoder_with_labels_learns_from_what_the_others_do(archive, tmp_path, monkeypatch):
+    given = []
+
+    def listens(model, known, labels, views, training):
+        given.append((known, labels))
+
+    monkeypatch.setattr(cells, "fit_supervised", listens)
+    grid = Grid("one", SHARED, (Cell("labels", control="supervised"),), "labels", judging=FAST)
+    compare.compare(archive, grid, tmp_path, 1, "validation", jobs=1, progress=False)
+    ((known, labels),) = given
+    rest, validation = learn_from(load(archive, progress=False))
+    assert known.dataset.ids.tolist() == rest.ids.tolist() and not set(validation.ids) & set(known.dataset.ids)
+    assert labels.tolist() == rest.labels.tolist() and list(known.indices) == list(range(len(rest)))
+
+
+def test_every_kind_of_corruption_is_judged_and_the_untrained_encoder_begins_with_the_cells_seed(done):
+    comparison, out = done
+    for name in ("CR-VAE", "untrained"):
+        robustness = figures(out, name)["robustness"][""]
+        assert robustness.keys() == CORRUPTIONS.keys() and all(len(values) == 5 for values in robustness.values())
+    assert len(CORRUPTIONS) == 21 and all(
+        len(row.robustness) == 21 for row in comparison.rows if row.name != "occupancy"
+    )
+    settings = Settings.of(archive_of(out), **SHARED)
+    for seed in (0, 1):
+        found = figures(out, "untrained", seed)
+        assert found["seed"] == seed
+        model = VAE.build(settings.model, seed)
+        means = encode(model, load(archive_of(out), progress=False).test.first(128), progress=False).means
+        assert found["active_units"] == active_units(means)
+    assert figures(out, "untrained", 0)["svm_accuracy_pooled"] != figures(out, "untrained", 1)["svm_accuracy_pooled"]
+
+
+def archive_of(out) -> str:
+    """The data of a comparison."""
+    return json.loads((out / "VAE" / "seed-0" / "settings.json").read_text())["data"]
 
 
 def test_what_is_done_is_not_done_again(archive, done, monkeypatch):

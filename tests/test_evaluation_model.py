@@ -12,12 +12,17 @@ from torch.distributions import Independent, Normal, kl_divergence
 from crvae3d.core.posteriors import DiagonalGaussian, standard_normal
 from crvae3d.errors import InputError
 from crvae3d.evaluation.alarms import alarms
+from crvae3d.evaluation.clustering import clustering
 from crvae3d.evaluation.codes import Codes, encode
 from crvae3d.evaluation.consistency import consistency_gap, moved_by, views
 from crvae3d.evaluation.evaluate import LABELLED, UNTRAINED, Further, evaluate_controls, evaluate_model
+from crvae3d.evaluation.fewshot import few_shot
 from crvae3d.evaluation.information import active_units, mean_rate, rate_per_dimension
+from crvae3d.evaluation.knn import knn_probe
 from crvae3d.evaluation.labelled import LabelledShapes
+from crvae3d.evaluation.linear import linear_probe
 from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_error
+from crvae3d.evaluation.retrieval import retrieval
 from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.points import augment
 from crvae3d.points.batch import dense
@@ -225,6 +230,8 @@ def test_alarms_say_that_the_posterior_has_collapsed():
     assert "0 of 200 units" in nothing and "collapsed" in nothing and "--beta" in nothing
     (constant,) = alarms(codes_of(0 * wide + 3, 0.1))  # codes far from the prior, yet the same for all shapes
     assert "0 of 200 units" in constant
+    (slight,) = alarms(codes_of(0.15 * wide[:, :3], 0.99))  # all of them vary, and tell nearly nothing
+    assert "3 of 3 units" in slight and "codes hardly differ" in slight
     wide[:, 3:] *= 1e-3
     (few,) = alarms(codes_of(wide))
     assert "most of the posterior has collapsed" in few and "3 of 200" in few
@@ -287,6 +294,40 @@ def test_all_figures_of_a_perfect_model_beside_a_blind_one():
     assert found["consistency_gap"] == pytest.approx(0.25, rel=1e-4)
     means = encode(Toy(), test.points, progress=False).means
     assert found["rate"] == pytest.approx(3 * (0.25 - 1 - np.log(0.25)) / 2 + (means**2).sum(1).mean() / 2, rel=1e-4)
+
+
+class Dim(Toy):
+    """Codes of which noise, a function of the shape, hides much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        see = self.encoder.posterior
+        self.encoder.posterior = lambda pooled: see(pooled + 0.7 * torch.sin(1e4 * pooled))
+
+
+def test_each_figure_is_the_one_that_it_is_called():
+    train, test, model = labelled(300, 0), labelled(200, 1), Dim()
+    found = evaluate_model(model, train, test, {}, progress=False)
+    codes = [encode(model, part.points, progress=False) for part in (train, test)]
+    (known, known_labels), (asked, labels) = zip([one.means for one in codes], (train.labels, test.labels), strict=True)
+    ranked, clusters = retrieval(asked, labels), clustering(asked, labels, 0)
+    expected = {
+        "svm_accuracy": linear_probe(known, known_labels, asked, labels).accuracy,
+        "svm_literature": linear_probe(known, known_labels, asked, labels, literature=True).accuracy,
+        "svm_accuracy_pooled": linear_probe(codes[0].pooled, known_labels, codes[1].pooled, labels).accuracy,
+        "knn_accuracy": knn_probe(known, known_labels, asked, labels).accuracy,
+        "retrieval_map": ranked.mean_average_precision,
+        "nmi": clusters.nmi,
+        "ari": clusters.ari,
+        **{f"recall_{k}": value for k, value in ranked.recall.items()},
+        **{
+            f"few_shot_{ways}_{shots}": few_shot(known, known_labels, asked, labels, ways, shots, 10).accuracy
+            for ways, shots in ((5, 10), (5, 20))
+        },
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    shares = [value for name, value in expected.items() if name != "svm_accuracy_pooled"]
+    assert all(0.05 < share < 0.99 for share in shares) and len({round(share, 3) for share in shares}) > 8
 
 
 def test_the_controls_are_corrupted_as_the_model_is():

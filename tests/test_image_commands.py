@@ -6,13 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import crvae3d
 from crvae3d.cli.main import main
+from crvae3d.datasets.images.binarise import binarised
 from crvae3d.experiment import evaluate
 from crvae3d.experiment.compare import compare
 from crvae3d.experiment.grid import Cell, Grid, Judging
+from crvae3d.experiment.modalities import IMAGES
 
 FAST = "--preset tiny --epochs 2 --quiet"
 
@@ -32,6 +35,7 @@ def place(tmp_path_factory):
     (place / "pictures" / "train" / "red" / "broken.png").write_bytes(b"no picture")
     for model in ("mlp", "conv"):
         assert main(f"train digits --model {model} --out {place / model} {FAST}".split()) == 0
+    assert main(f"train {place / 'pictures'} --model mlp --out {place / 'coloured'} {FAST}".split()) == 0
     return place
 
 
@@ -130,13 +134,41 @@ def test_embed_and_reconstruct_write_what_they_say(place):
     assert main(f"reconstruct {place / 'conv'} digits -o {place / 'made'} --quiet".split()) == 0
     rows = list(csv.DictReader((place / "made" / "mean_squared_error.csv").open()))
     assert len(rows) == 1797 == len(list((place / "made").glob("*.png"))) - 1
+    part, model = binarised(crvae3d.load("digits").train), crvae3d.VAE.from_pretrained(place / "conv")
+    with torch.inference_mode():
+        x = part.intensities(range(20))
+        made = model.reconstruct(x)
+    told = {row["id"]: float(row["mean_squared_error"]) for row in rows}
+    errors = (x - made).square().mean((1, 2, 3))
+    for row, name in enumerate(part.ids[:20]):
+        assert told[name] == pytest.approx(float(errors[row]), rel=1e-3)
+        with Image.open(place / "made" / f"{name}.png") as picture:
+            assert np.abs(np.asarray(picture) - 255 * made[row, 0].numpy()).max() < 0.6
     with Image.open(place / "made" / "reconstructions.png") as picture:
         assert picture.width > picture.height > 2 * 50
 
 
-def test_a_folder_of_pictures_trains_and_names_the_broken_one(place, capsys):
+def test_handwriting_is_drawn_black_and_white_anew_in_steps_and_views_and_once_where_it_is_judged(place):
+    model = crvae3d.Settings.of("digits").model
+    grey = crvae3d.load("digits").test
+    x = grey.intensities(range(64))
+    assert 0.1 < ((x > 0) & (x < 1)).float().mean()
+    for makes in (IMAGES.drawn(model, 0), IMAGES.view("affine", model, 0), *IMAGES.gaps(model).values()):
+        first, again, other = (makes(x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+        assert first.unique().tolist() == [0, 1] and first.equal(again) and not first.equal(other)
+    judged = IMAGES.judged(grey, model, None)
+    assert set(np.unique(judged.pixels)) == {0, 255}
+    alone = IMAGES.judged(grey.select(np.array([7])), model, None)
+    np.testing.assert_array_equal(alone.pixels[0], judged.pixels[7])
+    coloured = crvae3d.VAE.from_pretrained(place / "coloured").settings
+    assert IMAGES.judged(grey, coloured, None) is grey and IMAGES.drawn(coloured, 0)(x, generator=None).equal(x)
+
+
+def test_a_folder_of_pictures_trains_and_names_the_broken_one(place, tmp_path, capsys):
     run = place / "coloured"
-    assert main(f"train {place / 'pictures'} --model mlp --preset tiny --epochs 2 --out {run}".split()) == 0
+    assert (
+        main(f"train {place / 'pictures'} --model mlp --preset tiny --epochs 1 --out {tmp_path / 'run'}".split()) == 0
+    )
     assert "broken.png" in capsys.readouterr().err
     model = crvae3d.VAE.from_pretrained(run)
     assert model.settings.shape == (3, 20, 24) and model.settings.likelihood == "logistic"

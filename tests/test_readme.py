@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from crvae3d.cli.main import parser
+from crvae3d.cli.train import settings_of
 from crvae3d.datasets import shapes
+from crvae3d.datasets.load import KNOWN
 from crvae3d.experiment import tables
 from crvae3d.experiment.settings import Settings
 from crvae3d.points import models
@@ -41,7 +43,10 @@ def test_its_python_runs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^    crvae3d (.*?)(?: +#.*)?$", TEXT, re.M))))
 def test_its_commands_are_understood(command):
-    assert parser().parse_args(command.split()).verb == command.split()[0]
+    parsed = parser().parse_args(command.split())
+    assert parsed.verb == command.split()[0]
+    if parsed.verb == "train" and parsed.dataset in KNOWN:
+        settings_of(parsed)  # which refuses what would change nothing
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)]+)\)", TEXT))))
