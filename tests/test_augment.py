@@ -255,6 +255,24 @@ def test_ragged_moves_between_devices():
     assert isinstance(moved, Ragged) and moved.points.is_meta and moved.mask.is_meta
 
 
+def test_a_shift_is_even_along_each_axis_by_itself():
+    x = torch.randn(1, 5, 3).expand(4000, -1, -1)
+    shift = augment.Translate(0.3)(x, generator=seeded()) - x
+    torch.testing.assert_close(shift, shift[:, :1].expand_as(shift), atol=1e-6, rtol=0)
+    shift = shift[:, 0]
+    assert shift.abs().max() <= 0.3 + 1e-6 and (shift.amax(0) > 0.29).all() and (shift.amin(0) < -0.29).all()
+    torch.testing.assert_close(shift.var(0), torch.full((3,), 0.3**2 / 3), rtol=0.1, atol=0)
+    assert (torch.corrcoef(shift.T) - torch.eye(3)).abs().max() < 0.06
+
+
+@pytest.mark.parametrize("axis", ("x", "y", "z"))
+def test_a_rotation_leaves_its_own_axis_and_no_other(axis):
+    place = "xyz".index(axis)
+    moved = augment.Rotate(180, axis)(torch.eye(3).expand(50, 3, 3), generator=seeded())
+    left = (moved - torch.eye(3)).norm(dim=-1).amax(0) < 1e-6
+    assert left.tolist() == [other == place for other in range(3)]
+
+
 class TestNormalizeSphere:
     def test_units_and_place_do_not_matter_and_the_farthest_point_is_at_one(self):
         x = torch.randn(4, 60, 3)

@@ -71,6 +71,26 @@ def test_a_run_says_what_made_it(place):
     assert "train_consistency" not in (place / "vae" / "metrics.csv").read_text()
 
 
+def test_a_run_that_was_stopped_goes_on_to_the_weights_of_one_that_was_not(place, tmp_path, monkeypatch, capsys):
+    save, saves = crvae3d.VAE.save_pretrained, []
+
+    def stopped(model, folder):
+        saves.append(folder)
+        if len(saves) == 2:
+            raise KeyboardInterrupt
+        save(model, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crvae3d.VAE, "save_pretrained", stopped)
+        train = f"train {place / 'some.npz'} --preset tiny --epochs 2 --batch-size 16 --points 64 --quiet"
+        assert main([*train.split(), "--out", str(tmp_path / "run")]) == 130
+    assert main([*train.split(), "--out", str(tmp_path / "whole")]) == 0
+    assert not runs.is_finished(tmp_path / "run") and main(f"train --resume {tmp_path / 'run'} --quiet".split()) == 0
+    whole, gone_on = (crvae3d.VAE.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "run"))
+    assert all(torch.equal(value, gone_on[name]) for name, value in whole.items())
+    assert any(file.stat().st_size for file in (tmp_path / "run" / "tensorboard").rglob("events*"))
+
+
 def test_evaluate_compares_runs_beside_their_controls(place, capsys):
     page, figures = place / "page.html", place / "figures.json"
     command = f"evaluate {place / 'vae'} {place / 'cr'} --page {page} --json {figures} --quiet"
