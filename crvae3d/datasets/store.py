@@ -8,6 +8,7 @@
 under its name only when it is complete, so a killed process leaves nothing that is taken for one.
 """
 
+import errno
 import glob
 import hashlib
 import os
@@ -58,7 +59,11 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:  # some disks cannot promise room
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
     return array
 
 

@@ -131,6 +131,7 @@ def _comparison(
     swept = [cell for cell in (grid[name] for name in grid.sweep) if cell.name in found]
     weights = [next(t for t in tasks if t.cell == cell).settings.objective.consistency for cell in swept]
     families = next((list(row.robustness) for row in rows if row.robustness), [])
+    few = f"{tasks[0].judging.robust_shapes} at most" if tasks[0].judging.robust_shapes else "all"
     judged = next((one for one in figures.values() if "n_test" in one), {})
     return Comparison(
         title=grid.title,
@@ -146,15 +147,7 @@ def _comparison(
         notes=[
             "Intervals are Student's, 95 %, of the mean over seeds.",
             "C of the linear SVM is chosen on a part of the training set, the last epoch is the one that is judged.",
-            *(
-                [
-                    _CORRUPTED.format(
-                        len(families), f"{few} at most" if (few := tasks[0].judging.robust_shapes) else "all"
-                    )
-                ]
-                if families
-                else []
-            ),
+            *([_CORRUPTED.format(len(families), few)] if families else []),
             *failed,
         ],
         strengths=STRENGTHS,
