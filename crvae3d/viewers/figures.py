@@ -41,9 +41,10 @@ def clouds_figure(
         for side, (cloud, colour) in enumerate(((original, _ORIGINAL), (reconstruction, MODEL_COLOURS[0]))):
             axes = figure.add_subplot(rows, 2 * columns, 2 * place + side + 1)
             placed = (np.asarray(cloud, dtype=np.float64) - centre) / reach
-            _draw_cloud(axes, placed, colour) if faces is None or side == 0 else _draw_surface(
-                axes, placed, faces, colour
-            )
+            if faces is None or side == 0:
+                _draw_cloud(axes, placed, colour)
+            else:
+                _draw_surface(axes, placed, faces, colour)
             axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
             axes.set_axis_off()
             axes.set_title(plain(title if side == 0 else "reconstruction"), fontsize=8, color=QUIET)
