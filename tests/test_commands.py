@@ -594,7 +594,7 @@ MISTAKES = [
     ("train {place}/some.npz --beta 1 --objective iwae --out {tmp}/r", "beta belongs to the objective elbo"),
     ("train shapes --seed -1 --out {tmp}/x", "nought or more"),
     ("evaluate {place}/cr --split validation --quiet --json {tmp}", "cannot write"),
-    ("train {place}/some.npz --overwrite --out {place}/meshes", "not a run"),
+    ("train {place}/some.npz --points 200 --overwrite --out {place}/meshes", "not a run"),
     ("evaluate {tmp}/nowhere", "no run in"),
     ("evaluate {place}/cr --train {place}/some_train.npz", "come together"),
     ("embed {place}/cr {place}/meshes -o codes.csv", ".npz or .parquet"),
