@@ -32,6 +32,7 @@ def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
         ("neighbourhoods40/validation", "modelnet40", "neighbourhoods.toml", None),
         ("neighbourhoods40_30/validation", "modelnet40", "neighbourhoods.toml", 30),
         ("neighbourhoods10/validation", "modelnet10", "neighbourhoods.toml", 20),
+        ("neighbourhoods10/test", "modelnet10", "neighbourhoods.toml", 20),
         ("mixed40_30/validation", "modelnet40", "mixed40.toml", 30),
         ("mixed40/validation", "modelnet40", "mixed40.toml", None),
         ("mixed10/validation", "modelnet10", "mixed40.toml", 20),
