@@ -70,11 +70,10 @@ def reconstruct(
     faces = model.decoder.faces(points).cpu().numpy() if mesh else None
     splits = load_for(model, data, progress=progress, **loading)
     output = Path(output)
-    made, write, suffix = (
-        (_images(model, splits), _write_image, "png")
-        if modality is IMAGES
-        else (_clouds(model, splits, points), functools.partial(_write_cloud, faces=faces), "ply")
-    )
+    if modality is IMAGES:
+        made, write, suffix = _images(model, splits), _write_image, "png"
+    else:
+        made, write, suffix = _clouds(model, splits, points), functools.partial(_write_cloud, faces=faces), "ply"
     _refuse_others(output, suffix)
     output.mkdir(parents=True, exist_ok=True)
     files, rows, shown, taken = [], [], [], {Path(PICTURE).stem}
@@ -85,10 +84,7 @@ def reconstruct(
             rows.append((name, distance))
             if len(shown) < SHOWN:
                 shown.append((name, original, decoded))
-    with (output / f"{modality.distance}.csv").open(
-        "w", newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
-        csv.writer(file).writerows([("id", modality.distance), *rows])
+    _write_table(output / f"{modality.distance}.csv", [("id", modality.distance), *rows])
     _picture(output / PICTURE, shown, faces)
     write_failures(output / "failures.csv", splits.failures)
     return files
@@ -123,6 +119,11 @@ def _refuse_others(output: Path, suffix: str) -> None:
         raise InputError(
             f"{output} holds .{suffix} files that are no reconstructions: name an empty folder, or a new one"
         )
+
+
+def _write_table(path: Path, rows: Sequence[tuple[object, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows(rows)
 
 
 def _picture(path: Path, shown: Sequence[tuple[str, np.ndarray, np.ndarray]], faces: np.ndarray | None) -> None:
