@@ -111,7 +111,7 @@ def main() -> None:
     from crvae3d.experiment.settings import provenance
 
     result = {
-        "what": f"{asked.dataset}, {asked.split} split, preset small, seeds 0 to {asked.seeds - 1}",
+        "what": f"{asked.dataset}, {asked.split} split, preset {shared.get('preset', 'small')}, seeds 0 to {asked.seeds - 1}",
         "settings": {name: shared | VARIANTS[name] for name in asked.variants},
         "made_by": provenance(),
         "trained_at": commits([run_made_by(folder) for folder in folders.values()]),
