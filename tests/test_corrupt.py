@@ -10,6 +10,7 @@ from scipy.optimize import linprog
 from scipy.spatial.transform import Rotation
 from scipy.special import binom
 from torch import Tensor
+from torch_geometric.data import Data
 
 from crvae3d.errors import InputError
 from crvae3d.points import density, distort, noise, occlude
@@ -32,6 +33,12 @@ def surfaces(shapes: int, size: int) -> Tensor:
 
 def corrupted(family: str, strength: int, x: object, seed: int = 0) -> tuple[Tensor, Tensor | None]:
     return dense(CORRUPTIONS[family](strength)(x, generator=seeded(seed)))
+
+
+def test_all_of_the_points_stay_where_they_are():
+    data = Data(pos=torch.randn(30, 3), normal=torch.arange(30))
+    thinned = density.Thin(1.0)(data, generator=seeded())
+    assert torch.equal(thinned.pos, data.pos) and torch.equal(thinned.normal, data.normal)
 
 
 def sizes(points: Tensor, mask: Tensor | None) -> list[int]:

@@ -1,7 +1,5 @@
 """The surface between folded points: triangles of the template, which bend with it."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,25 +21,14 @@ def triangles(template: str, grid: Tensor) -> Tensor:
         raise InputError(f"a {template} template has no surface: train --model folding or folding-sphere for meshes")
     if len(grid) < 4:
         raise InputError(f"a surface needs at least 4 points, got {len(grid)}")
-    side = math.isqrt(len(grid))
-    if template == "plane" and side * side == len(grid):
-        return _of_a_grid(side)
-    from scipy.spatial import ConvexHull, Delaunay
-
     points = grid.double().cpu().numpy()
-    found = (Delaunay if template == "plane" else ConvexHull)(points).simplices.astype(np.int64)
+    if template == "sphere":
+        from trimesh.convex import convex_hull
+
+        return torch.from_numpy(np.array(convex_hull(points).faces, dtype=np.int64))
+    from scipy.spatial import Delaunay
+
+    found = Delaunay(points).simplices.astype(np.int64)
     first, second, third = points[found].transpose(1, 0, 2)
-    if template == "plane":  # less slivers of the border, whose corners rounding alone keeps off one line
-        (a, b), (c, d) = (second - first).T, (third - first).T
-        return torch.from_numpy(found[np.abs(a * d - b * c) > 1e-6])
-    inward = (np.cross(second - first, third - first) * (first + second + third)).sum(1) < 0
-    found[inward] = found[inward, ::-1]
-    return torch.from_numpy(found)
-
-
-def _of_a_grid(side: int) -> Tensor:
-    """Two triangles for each cell of a grid whose points come row by row, anticlockwise in its plane."""
-    place = torch.arange(side * side).view(side, side)
-    here, below, beside, across = place[:-1, :-1], place[1:, :-1], place[:-1, 1:], place[1:, 1:]
-    halves = torch.stack([here, below, beside], -1), torch.stack([below, across, beside], -1)
-    return torch.cat([half.reshape(-1, 3) for half in halves])
+    (a, b), (c, d) = (second - first).T, (third - first).T
+    return torch.from_numpy(found[np.abs(a * d - b * c) > 1e-6])  # less slivers of a border that rounding bends
