@@ -702,7 +702,7 @@ def test_a_form_is_one_flag_and_each_divergence_has_a_weight_of_its_own(monkeypa
 
 def built(settings, points):
     """The objective of settings, as a training on so many points has it."""
-    return settings.objective.build(CLOUDS.view(settings.objective.transform, settings.model, points))
+    return settings.objective.build(lambda family: CLOUDS.view(family, settings.model, points))
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)

@@ -18,7 +18,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
     paper3d = GRIDS["paper3d"]
-    expected = [(paper3d, paper3d.chosen[0], {"temperature": 0.5}), (paper3d, INVARIANT_CELL, INVARIANT)]
+    before = {"temperature": 0.5, "contrast_transform": "mixed"}
+    expected = [(paper3d, paper3d.chosen[0], before), (paper3d, INVARIANT_CELL, INVARIANT)]
     grids = [read_grid(BENCHMARKS / f"{name}.toml") for name in ("neighbourhoods", "full40")]
     for grid, cell, form in (*expected, *((grid, grid.chosen[0], {}) for grid in grids)):
         options = grid.shared | grid[cell].options
@@ -60,10 +61,18 @@ def test_a_run_of_before_there_was_contrast_had_none(tmp_path):
     Settings.of("modelnet10").write(tmp_path)
     kept = json.loads((tmp_path / "settings.json").read_text())
     assert (Settings.read(tmp_path).objective.contrast, Settings.read(tmp_path).objective.temperature) == (1000, 0.2)
-    for name in ("contrast", "temperature", "cool_down"):
+    for name in ("contrast", "contrast_transform", "temperature", "cool_down"):
         del kept["objective"][name]
     (tmp_path / "settings.json").write_text(json.dumps(kept))
     assert Settings.read(tmp_path).objective == Settings.of("modelnet10", contrast=0.0).objective
+
+
+def test_a_run_of_before_contrast_had_views_of_its_own_compared_those_that_it_rebuilt(tmp_path):
+    Settings.of("modelnet10").write(tmp_path)
+    kept = json.loads((tmp_path / "settings.json").read_text())
+    assert Settings.read(tmp_path).objective.contrast_transform == kept["objective"].pop("contrast_transform") == "far"
+    (tmp_path / "settings.json").write_text(json.dumps(kept))
+    assert Settings.read(tmp_path).objective == Settings.of("modelnet10", contrast_transform="mixed").objective
 
 
 def views_of(options: dict) -> int:
@@ -75,7 +84,9 @@ def test_every_cell_of_the_named_grids_can_be_built(name):
     grid, data = GRIDS[name], "mnist" if name in ("paper-images", "nvae", "quick-images") else "modelnet10"
     for cell in grid.cells:
         settings = Settings.of(data, **(grid.shared | cell.options))
-        assert settings.objective.build(lambda x, generator: x).views == views_of(grid.shared | cell.options)
+        assert settings.objective.build(lambda family: lambda x, generator: x).views == views_of(
+            grid.shared | cell.options
+        )
     differing = [Settings.of(data, **(grid.shared | cell.options)) for cell in grid.cells if not cell.control]
     assert len(set(differing)) == len(differing), "two cells are the same training"
     weights = [Settings.of(data, **(grid.shared | grid[name].options)).objective.consistency for name in grid.sweep]

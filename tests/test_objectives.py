@@ -1,6 +1,7 @@
 """Bounds on a linear-Gaussian model, whose evidence and posterior are known exactly: z ~ N(0, I), x = A z + s e."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -268,6 +269,26 @@ def test_contrast_is_weighed_beside_the_divergence(x, weight, contrast):
     assert "contrast" not in Consistent(EncoderOnly(), 1.0, shifted)(model, x).named
 
 
+def test_contrast_may_compare_views_of_its_own_which_nothing_rebuilds(x):
+    model, drawn = model_of(LinearGaussian()), []
+
+    def farther(x, generator):
+        drawn.append(torch.rand((), generator=generator))
+        return x + 10 * len(drawn)
+
+    plain = Consistent(ELBO(), 3.0, shifted, views=2)
+    farthest = replace(plain, contrast=2.0, temperature=0.5, contrast_transform=farther)
+    torch.manual_seed(0)
+    without = plain(model, x)
+    torch.manual_seed(0)
+    terms = farthest(model, x, generator=torch.Generator().manual_seed(0))
+    compared = [nt_xent(model.encoder(x + by).mean, terms.posterior.mean, 0.5) for by in (10, 20)]
+    assert len(set(map(float, drawn))) == 2
+    torch.testing.assert_close(terms.named.pop("contrast"), (compared[0] + compared[1]) / 2)
+    torch.testing.assert_close(terms.per_shape, without.per_shape + compared[0] + compared[1])
+    torch.testing.assert_close(terms.named, without.named)
+
+
 def test_the_temperature_is_that_of_nt_xent_wherever_it_stands(x):
     model = model_of(LinearGaussian())
     terms = Consistent(EncoderOnly(), 1.0, shifted, divergence="nt-xent", contrast=1.0, temperature=0.5)(model, x)
@@ -295,6 +316,7 @@ def test_a_pair_prior_takes_the_place_of_both_priors(x):
         (dict(target="orignal"), "did you mean 'original'"),
         (dict(weight=1.0, views=0), "a consistency weight of 1.0 needs views to compare: set views to 1 or more"),
         (dict(contrast=2.0, views=0), "a contrast weight of 2.0 needs views"),
+        (dict(contrast_transform=shifted), "a contrast_transform makes the views of a contrast"),
         (dict(weight=-1.0), "consistency weight must be nought or more, and finite, got -1.0"),
         (dict(contrast=WarmUp(float("nan"))), "contrast weight must be nought or more"),
         (dict(transform=None), "pass transform"),

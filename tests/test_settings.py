@@ -18,17 +18,31 @@ def t(x, generator):
     return x
 
 
+def far(x, generator):
+    return x
+
+
+def view(family):
+    return far if family == "far" else t
+
+
 PLAIN = ELBO(0.005)
 OBJECTIVES = [
-    ({}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2)),
+    ({}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far)),
     (tables.PAPER, Consistent(PLAIN, 1.0, t, 1, "kl", False, "view", 0.0, 0.1)),
     (tables.INVARIANT, Consistent(PLAIN, 100.0, t, 1, "nt-xent", False, "original", 0.0, 0.1)),
     ({"consistency": 0.0}, Consistent(PLAIN, 0.0, None, 0, "kl", False, "original", 0.0, 0.1)),
     ({"consistency": 0.0, "views": 1}, Consistent(PLAIN, 0.0, t, 1, "kl", False, "original", 0.0, 0.1)),
     ({"contrast": 0.0, "views": 3}, Consistent(PLAIN, 1.0, t, 3, "kl", False, "original", 0.0, 0.1)),
-    ({"temperature": 0.5}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.5)),
-    ({"beta": 1.0, "consistency": 0.3}, Consistent(ELBO(1.0), 0.3, t, 1, "kl", False, "original", 1000.0, 0.2)),
-    ({"stop_gradient": True}, Consistent(PLAIN, 1.0, t, 1, "kl", True, "original", 1000.0, 0.2)),
+    ({"temperature": 0.5}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.5, far)),
+    ({"contrast_transform": "mixed"}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2)),
+    ({"transform": "so3"}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2)),
+    (
+        {"objective": "none", "contrast": 3.0},
+        Consistent(EncoderOnly(), 1.0, t, 1, "kl", False, "original", 3.0, 0.2),
+    ),
+    ({"beta": 1.0, "consistency": 0.3}, Consistent(ELBO(1.0), 0.3, t, 1, "kl", False, "original", 1000.0, 0.2, far)),
+    ({"stop_gradient": True}, Consistent(PLAIN, 1.0, t, 1, "kl", True, "original", 1000.0, 0.2, far)),
     ({"divergence": "reverse"}, Consistent(PLAIN, 1.0, t, 1, "reverse", False, "original", 0.0, 0.1)),
     ({"divergence": "wasserstein"}, Consistent(PLAIN, 10.0, t, 1, "wasserstein", False, "original", 0.0, 0.1)),
     ({"divergence": "avae", "beta": 0.5}, Consistent(ELBO(0.5), 0.5, t, 1, "avae", False, "original", 0.0, 0.1)),
@@ -44,7 +58,7 @@ OBJECTIVES = [
         {"objective": "autoencoder", "consistency": 0.0},
         Consistent(Autoencoder(), 0.0, None, 0, "kl", False, "original", 0.0, 0.1),
     ),
-    ({"objective": "iwae"}, Consistent(IWAE(5), 1.0, t, 1, "kl", False, "original", 1000.0, 0.2)),
+    ({"objective": "iwae"}, Consistent(IWAE(5), 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far)),
     (
         {"objective": "iwae", "samples": 50, "gradient": "one", "contrast": 0.0},
         Consistent(IWAE(50, "one"), 1.0, t, 1, "kl", False, "original", 0.0, 0.1),
@@ -61,6 +75,7 @@ OBJECTIVES = [
             "original",
             CoolDown(WarmUp(1000.0, 0.3), 0.2),
             0.2,
+            far,
         ),
     ),
 ]
@@ -70,11 +85,13 @@ OBJECTIVES = [
     ("options", "expected"), OBJECTIVES, ids=lambda value: str(value) if isinstance(value, dict) else ""
 )
 def test_options_make_the_objective_that_they_name(options, expected):
-    assert Settings.of("shapes", **options).objective.build(t) == expected
+    assert Settings.of("shapes", **options).objective.build(view) == expected
 
 
 def test_images_have_the_papers_form():
-    assert Settings.of("digits").objective.build(t) == Consistent(ELBO(1.0), 1.0, t, 1, "kl", False, "view", 0.0, 0.1)
+    assert Settings.of("digits").objective.build(view) == Consistent(
+        ELBO(1.0), 1.0, t, 1, "kl", False, "view", 0.0, 0.1
+    )
 
 
 def linear_maps(transform: CloudTransform, draws: int = 400) -> torch.Tensor:

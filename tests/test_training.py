@@ -49,7 +49,7 @@ def train(folder, data=None, epochs=4, stop_after=None, resume=False, objective=
             raise KeyboardInterrupt
 
     training = Training(epochs=epochs, batch_size=8, points=50, **settings)
-    objective = objective or Objective(consistency=0.5, warm_up=0.5).build(TRANSFORMS["scale"](50))
+    objective = objective or Objective(consistency=0.5, warm_up=0.5).build(lambda family: TRANSFORMS["scale"](50))
     data = clouds() if data is None else data
     fitted = fit(model, objective, data, clouds(6), Subset(50), training, folder, save, resume=resume, progress=False)
     return model, fitted
@@ -280,7 +280,8 @@ def test_one_thread_and_two_agree_to_rounding(tmp_path):
 
 @pytest.mark.parametrize("transform, precision", [("scale", "32-true"), ("mixed", "32-true"), ("scale", "bf16-mixed")])
 def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monkeypatch, transform, precision):
-    objective = Objective(consistency=0.5, warm_up=0.5, transform=transform).build(TRANSFORMS[transform](50))
+    options = Objective(consistency=0.5, warm_up=0.5, transform=transform, contrast_transform="stretch", views=2)
+    objective = options.build(lambda family: TRANSFORMS[family](50))
     plain, _ = train(tmp_path / "plain", objective=objective, precision=precision)
     played = recorded_on_the_cpu(monkeypatch)
     again, _ = train(tmp_path / "recorded", objective=objective, precision=precision)

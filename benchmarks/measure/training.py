@@ -100,7 +100,7 @@ def setting(preset: str, name: str, batch: int) -> tuple[VAE, torch.Tensor, obje
     torch.manual_seed(0)
     model = sized("folding", preset)[0].build().to(best_device())
     x = clouds(batch, points).to(best_device())
-    return model, x, OBJECTIVES[name].build(TRANSFORMS["scale"](points))
+    return model, x, OBJECTIVES[name].build(lambda family: TRANSFORMS[family](points))
 
 
 def needed_flops(preset: str, name: str, batch: int) -> float:
@@ -148,6 +148,6 @@ def step_of(points: int) -> Run:
     model, x, objective = (
         settings.build(),
         torch.randn(4, points, 3),
-        OBJECTIVES["VAE"].build(TRANSFORMS["scale"](points)),
+        OBJECTIVES["VAE"].build(lambda family: TRANSFORMS[family](points)),
     )
     return lambda: objective(model, x).loss.backward()

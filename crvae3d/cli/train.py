@@ -23,7 +23,7 @@ MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture", "m
 PRESETS = ("tiny", "small", "full", "digits", "mnist", "cifar10", "celeba64")
 OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
 TRANSFORMS = (
-    *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "mixed", "crop"),
+    *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "mixed", "far", "crop"),
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
 FAMILIES = f"{{{','.join(TRANSFORMS)}}}"  # and what a plugin adds
@@ -35,7 +35,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "code_size encoder neighbourhoods likelihood height width flows ladder "
-    "objective samples gradient beta consistency contrast temperature views transform divergence target "
+    "objective samples gradient beta consistency contrast contrast_transform temperature views transform divergence target "
     "warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
 ).split()
 
@@ -128,6 +128,8 @@ def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
     add("--consistency", type=float, metavar="WEIGHT", help=plain)
     beside = "of NT-Xent beside the divergence (default: 1000 of shapes where kl ties views that rebuild the original, else 0)"
     add("--contrast", type=float, metavar="WEIGHT", help=beside)
+    compared = "what makes the views that this NT-Xent compares and nothing rebuilds (default: far beside mixed, else those views)"
+    add("--contrast-transform", metavar="NAME", help=compared)
     alone = "of NT-Xent (default: 0.2 beside a divergence, 0.1 as one)"
     add("--temperature", type=float, metavar="T", help=alone)
     views = "of each shape, with or without consistency (default: 1 where a weight needs it)"
@@ -200,6 +202,7 @@ def _idle(objective: object) -> list[str]:
         "likelihood": bound,
         "gradient": objective.objective == "iwae",
         "divergence": objective.consistency,
+        "contrast_transform": objective.contrast,
         "temperature": objective.contrast or (objective.consistency and objective.divergence == "nt-xent"),
         "stop_gradient": tied,
         "cool_down": tied,

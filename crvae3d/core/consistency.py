@@ -45,6 +45,8 @@ class Consistent:
         target: what a view must reconstruct: itself (`view`, as in the paper) or the shape it was made of (`original`).
         contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence: it also pushes
             other shapes apart. A number or a schedule.
+        contrast_transform: makes the views that `contrast` compares, likewise one for each of the K: nothing is rebuilt of
+            them, so they may go farther than those of `transform`. None to compare those.
         temperature: of NT-Xent, here and as the divergence. The lower, the more it pushes away the nearest others alone,
             which are mostly of the same kind (Wang and Liu, Understanding the Behaviour of Contrastive Loss, 2021).
     """
@@ -58,6 +60,7 @@ class Consistent:
     target: str = "view"
     contrast: Schedule = 0.0
     temperature: float = 0.1
+    contrast_transform: View | None = None
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
@@ -72,6 +75,8 @@ class Consistent:
             check(f"{name} weight", weight)
             if self.views == 0 and ever(weight):
                 raise InputError(f"a {name} weight of {weight} needs views to compare: set views to 1 or more")
+        if self.contrast_transform is not None and not ever(self.contrast):
+            raise InputError("a contrast_transform makes the views of a contrast: give that a weight, or leave it out")
         if self.views > 0 and self.transform is None:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
 
@@ -109,7 +114,9 @@ class Consistent:
         reference = held(posterior) if self.stop_gradient else posterior
         tied = {"consistency": self._divergence(self.divergence, terms.posterior, reference)}
         if ever(self.contrast):
-            tied["contrast"] = self._divergence("nt-xent", terms.posterior, reference)
+            farther = self.contrast_transform
+            compared = terms.posterior if farther is None else model.encoder(farther(x, generator=generator))
+            tied["contrast"] = self._divergence("nt-xent", compared, reference)
         return terms, tied
 
     def _divergence(self, name: str, view: Distribution, original: Distribution) -> Tensor:

@@ -35,7 +35,7 @@ ROTATED = {"transform": "so3", "target": "original"}
 FAR = "views that go farther and rebuild the original"
 KL_CELL = "CR-beta-VAE, mixed, original"
 BESIDE_CELL = "CR-beta-VAE + NT-Xent, mixed, original"
-FARTHER = {"transform": "mixed", "target": "original"}
+FARTHER = {"transform": "mixed", "target": "original", "contrast_transform": "mixed"}
 
 PAPER3D = Grid(
     title="CR-VAE on shapes: base models, regularisers, transformations, contrastive losses, controls",

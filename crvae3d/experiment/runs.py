@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,7 @@ def train(
     points = modality.points(rest, training.points)
     if first and points < training.points:
         say(f"{splits.name} has {points} points a shape: all are taken, {training.points} were asked for")
-    objective = settings.objective.build(_view(settings, points))
+    objective = settings.objective.build(lambda family: modality.view(family, settings.model, points))
     from crvae3d.training.fit import CHECKPOINT, check_devices, fit
 
     check_devices(training.devices)
@@ -99,14 +99,6 @@ def _decoder_held(model: VAE) -> Iterator[None]:
 def _walk(model: VAE) -> nn.Module | None:
     """What a hierarchy's posterior walks through: a part of the decoder, which the encoder does not register as its own."""
     return getattr(model.encoder, "topdown", None)
-
-
-def _view(settings: Settings, points: int) -> Callable[..., object] | None:
-    """t(x) of a training, or None where it makes no views."""
-    objective, modality = settings.objective, modality_of(settings.model)
-    if not objective.made_views:
-        return None
-    return modality.view(objective.transform, settings.model, points)
 
 
 def on_the_gpu_if_it_fits(

@@ -44,8 +44,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         modality = modality_of(self.model)
-        if self.objective.transform not in modality.transforms:
-            unknown(f"transform of {modality.name}", self.objective.transform, modality.transforms, own=True)
+        for family in (self.objective.transform, self.objective.contrast_transform):
+            if family not in modality.transforms:
+                unknown(f"transform of {modality.name}", family, modality.transforms, own=True)
         divergence = self.objective.divergence
         if isinstance(self.model, NVAEModel) and self.objective.consistency and divergence in OF_FLAT_CODES:
             raise InputError(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crvae3d.core.consistency import Consistent
+from crvae3d.core.consistency import Consistent, View
 from crvae3d.core.divergences import PAIR_PRIORS
 from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
 from crvae3d.core.objectives import Objective as Bound
@@ -60,10 +60,11 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
     "azimuth": _views(augment.Scale(), augment.Rotate(180)),
     "so3": _views(augment.Scale(), augment.RotateSO3()),
     "mixed": _views(augment.Scale(0.7, 1.4, anisotropic=True), distort.RotateWithin(45), left=_down_to_an_eighth),
+    "far": _views(augment.Scale(0.7, 1.4, anisotropic=True), distort.RotateWithin(90), left=_down_to_an_eighth),
     "crop": _views(augment.Crop(0.3), augment.Scale(0.7, 1.4, anisotropic=True)),
 }
-"""Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points, or
-in `mixed`, which also rotates about any axis by up to 45 degrees, any number of them down to an eighth."""
+"""Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points, or,
+in `mixed` and `far`, which also rotate about any axis by up to 45 and 90 degrees, any number of them down to an eighth."""
 
 GAPS: dict[str, CloudTransform] = {
     "jitter": augment.Jitter(),
@@ -114,6 +115,8 @@ class Objective:
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
         contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence; None for
             `CONTRAST` where KL ties views that rebuild the original to it, beside a bound, else 0.
+        contrast_transform: family of the views that this NT-Xent compares, which are encoded and not rebuilt; that of
+            `transform` compares its views themselves. None for `far` where those are `mixed` and there is a bound, else that.
         temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike. None for
             `TEMPERATURE` beside another divergence, else 0.1.
         views: views of each shape; None for one where there is a weight of either, else none.
@@ -132,6 +135,7 @@ class Objective:
     beta: float | None = None
     consistency: float | None = None
     contrast: float | None = None
+    contrast_transform: str | None = None
     temperature: float | None = None
     views: int | None = None
     transform: str = "mixed"
@@ -143,13 +147,14 @@ class Objective:
     balance: bool = False
 
     def __post_init__(self) -> None:
-        if self.transform not in TRANSFORMS | IMAGE_TRANSFORMS:
-            unknown("transform", self.transform, TRANSFORMS | IMAGE_TRANSFORMS, own=True)
         if self.objective not in OBJECTIVES:
             unknown("objective", self.objective, OBJECTIVES)
         if self.divergence not in WEIGHTS:
             unknown("divergence", self.divergence, WEIGHTS)
         self._choose()
+        for family in (self.transform, self.contrast_transform):
+            if family not in TRANSFORMS | IMAGE_TRANSFORMS:
+                unknown("transform", family, TRANSFORMS | IMAGE_TRANSFORMS, own=True)
         if self.beta is not None and self.objective != "elbo":
             raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
         if self.samples is not None and self.objective != "iwae":
@@ -160,6 +165,8 @@ class Objective:
             )
         if self.temperature != 0.1 and not (self.contrast or self.divergence == "nt-xent"):
             raise InputError("a temperature belongs to NT-Xent: give it a contrast weight or the divergence nt-xent")
+        if self.contrast_transform != self.transform and not self.contrast:
+            raise InputError("a contrast_transform makes the views of a contrast: give that a weight, or leave it out")
         if self.objective == "none" and not (self.consistency or self.contrast):
             raise InputError(
                 "the objective none leaves training to the regulariser: give it a consistency or contrast weight above 0"
@@ -175,16 +182,19 @@ class Objective:
         for name in ("warm_up", "cool_down"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is a part of the training, from 0 to 1, got {getattr(self, name)}")
-        self.build(lambda x, generator: x)  # refuses what does not go together, before any data is read
+        self.build(lambda family: lambda x, generator: x)  # refuses what does not go together, before any data is read
 
     def _choose(self) -> None:
         """Give each weight that was left out its value."""
         if self.consistency is None:
             object.__setattr__(self, "consistency", WEIGHTS[self.divergence])
+        bound = self.objective in ("elbo", "iwae")
         if self.contrast is None:
             tied = self.divergence == "kl" and self.target == "original" and self.consistency > 0
-            bound = self.objective in ("elbo", "iwae")
             object.__setattr__(self, "contrast", CONTRAST if tied and bound else 0.0)
+        if self.contrast_transform is None:
+            far = self.contrast and bound and self.transform == "mixed"
+            object.__setattr__(self, "contrast_transform", "far" if far else self.transform)
         if self.temperature is None:
             beside = self.contrast and self.divergence != "nt-xent"
             object.__setattr__(self, "temperature", TEMPERATURE if beside else 0.1)
@@ -196,21 +206,24 @@ class Objective:
 
     @classmethod
     def recorded(cls, settings: dict[str, object]) -> "Objective":
-        """That of a run's record. Those of before there was contrast do not name it."""
-        return cls(**{"contrast": 0.0, "temperature": 0.1} | settings)
+        """That of a run's record. Those of before there was contrast, or views of its own, do not name them."""
+        before = {"contrast": 0.0, "temperature": 0.1, "contrast_transform": settings["transform"]}
+        return cls(**before | settings)
 
-    def build(self, view: Callable[..., object] | None) -> Consistent:
-        """The objective, with t(x) called as `view(x, generator=generator)`; without views there is none."""
+    def build(self, view: Callable[[str], View]) -> Consistent:
+        """The objective, whose views `view(family)` makes, called as `t(x, generator=generator)`."""
+        farther = self.contrast and self.contrast_transform != self.transform
         return Consistent(
             self._bound(),
             self._cooled(self.consistency * (self._beta if self.divergence in PAIR_PRIORS else 1)),
-            view if self.made_views else None,
+            view(self.transform) if self.made_views else None,
             self.made_views,
             self.divergence,
             self.stop_gradient,
             self.target,
             self._cooled(self.contrast),
             self.temperature,
+            view(self.contrast_transform) if farther else None,
         )
 
     @property

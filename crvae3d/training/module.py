@@ -45,7 +45,7 @@ class Fitted(lightning.LightningModule):
         x, progress = self.thin(batch, generator=generator), self.global_step / self.steps
         objective, found = self.objective, None
         if self.records:  # points and views are made before what is played, by whatever code makes them
-            views = [objective.transform(x, generator=generator) for _ in range(objective.views)]
+            views = [view(x, generator=generator) for _ in range(objective.views) for view in _transforms(objective)]
             objective = _given(objective, views)
             found = self._played(x, views, progress, seed)
         self.played = found is not None
@@ -192,10 +192,19 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
+def _transforms(objective: Consistent) -> list[Callable[..., object]]:
+    """What makes the views that an objective takes of a batch, in turn."""
+    return [view for view in (objective.transform, objective.contrast_transform) if view is not None]
+
+
 def _given(objective: Consistent, views: list) -> Consistent:
-    """The objective on views that were made already."""
+    """The objective on views that were made already, in the order in which it asks for them."""
     left = iter(views)
-    return replace(objective, transform=lambda x, generator: next(left))
+
+    def made(x: object, generator: torch.Generator | None) -> object:
+        return next(left)
+
+    return replace(objective, transform=made, contrast_transform=objective.contrast_transform and made)
 
 
 def means_of(terms: Terms) -> dict[str, Tensor]:
