@@ -100,19 +100,18 @@ def _recorded(preset: str, name: str, batch: int) -> Callable[[], None]:
     """A step in bf16 as `train` takes it: the views as they come, loss and gradient from a CUDA graph, the optimiser."""
     from measure import training
 
-    from crvae3d.training.module import _given
+    from crvae3d.training.module import given, views_of
     from crvae3d.training.recorded import Recorded, on_cuda
 
     model, x, objective = training.setting(preset, name, batch)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
 
     def inputs() -> tuple:
-        draw = torch.Generator("cuda").manual_seed(0)
-        return x, [objective.transform(x, generator=draw) for _ in range(objective.views)]
+        return x, views_of(objective, x, torch.Generator("cuda").manual_seed(0))
 
     def loss(x: torch.Tensor, views: list) -> tuple[torch.Tensor, dict]:
         with torch.autocast("cuda", torch.bfloat16):
-            found = _given(objective, views)(model, x).loss
+            found = given(objective, views)(model, x).loss
         found.backward()
         return found.detach(), {}
 

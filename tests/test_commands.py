@@ -246,15 +246,21 @@ def test_embed_takes_a_test_part_without_labels(place, tmp_path):
 def test_a_view_is_made_of_the_points_that_there_are(place, tmp_path, monkeypatch):
     from crvae3d.training import fit
 
-    asked = []
-    monkeypatch.setattr(
-        fit, "fit", lambda model, objective, *_: asked.append(objective.transform.transforms[-1].points)
-    )
+    asked, turned = [], []
+
+    def seen(model, objective, *_):
+        asked.append(objective.transform.transforms[-1].points)
+        if objective.contrast:
+            made = objective.transform, objective.contrast_transform
+            turned.append([(views.transforms[1].degrees, views.transforms[-1].points) for views in made])
+
+    monkeypatch.setattr(fit, "fit", seen)
     train = f"train {place / 'some.npz'} --preset tiny --quiet --out {tmp_path / 'r'}"
     for form in ("--paper", ""):
         for points in (200, 2048):  # the archive has 300
             assert main([*train.split(), *form.split(), "--points", str(points), "--overwrite"]) == 0
     assert asked == [100, 150, 200, 300]  # by default as many at most, and any number down to an eighth
+    assert turned == [[(45, 200), (90, 200)], [(45, 300), (90, 300)]]
 
 
 def test_codes_tell_which_part_they_are_of(place):
@@ -583,6 +589,14 @@ MISTAKES = [
     ("train shapes --learning-rate inf --out {tmp}/x", "learning-rate must be positive and finite"),
     ("train shapes --consistency 0 --transform so3 --target view --out {tmp}/x", "--transform, --target would change"),
     ("train shapes --contrast 0 --temperature 0.1 --out {tmp}/x", "--temperature would change nothing"),
+    ("train shapes --contrast 0 --contrast-transform far --out {tmp}/x", "makes the views of a contrast"),
+    ("train shapes --contrast 0 --contrast-transform mixed --out {tmp}/x", "--contrast-transform would change nothing"),
+    ("train shapes --contrast-transform frr --out {tmp}/x", "unknown contrast_transform 'frr': did you mean 'far'"),
+    ("train shapes --contrast-transform affine --out {tmp}/x", "unknown contrast_transform of shapes 'affine'"),
+    (
+        "train shapes --objective none --consistency 0 --contrast 5 --transform jitter --contrast-transform far --out {tmp}/x",
+        "--transform would change nothing",
+    ),
     ("train shapes --gradient all --out {tmp}/x", "--gradient would change nothing"),
     ("train shapes --batch-size 1 --out {tmp}/x", "has no other: set batch-size to 2 or more, or contrast to 0"),
     ("train shapes --train-size 20 --out {tmp}/x", "has only 20 different ones: set batch-size to 20 or less"),

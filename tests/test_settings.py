@@ -1,6 +1,7 @@
 """Options become exactly the objective that they name: equal by value to one that is written out here."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,29 +15,36 @@ from crvae3d.points.augment import CloudTransform, Compose, RotateSO3
 from crvae3d.points.batch import dense
 
 
-def t(x, generator):
-    return x
+@dataclass(frozen=True)
+class Views:
+    """Stands for what makes the views of a family."""
+
+    family: str
+
+    def __call__(self, x, generator):
+        return x
 
 
-def far(x, generator):
-    return x
-
-
-def view(family):
-    return far if family == "far" else t
-
-
+t, far = Views("mixed"), Views("far")
 PLAIN = ELBO(0.005)
 OBJECTIVES = [
     ({}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far)),
-    (tables.PAPER, Consistent(PLAIN, 1.0, t, 1, "kl", False, "view", 0.0, 0.1)),
-    (tables.INVARIANT, Consistent(PLAIN, 100.0, t, 1, "nt-xent", False, "original", 0.0, 0.1)),
+    (tables.PAPER, Consistent(PLAIN, 1.0, Views("scale"), 1, "kl", False, "view", 0.0, 0.1)),
+    (tables.INVARIANT, Consistent(PLAIN, 100.0, Views("so3"), 1, "nt-xent", False, "original", 0.0, 0.1)),
     ({"consistency": 0.0}, Consistent(PLAIN, 0.0, None, 0, "kl", False, "original", 0.0, 0.1)),
     ({"consistency": 0.0, "views": 1}, Consistent(PLAIN, 0.0, t, 1, "kl", False, "original", 0.0, 0.1)),
     ({"contrast": 0.0, "views": 3}, Consistent(PLAIN, 1.0, t, 3, "kl", False, "original", 0.0, 0.1)),
     ({"temperature": 0.5}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.5, far)),
     ({"contrast_transform": "mixed"}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2)),
-    ({"transform": "so3"}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2)),
+    ({"transform": "so3"}, Consistent(PLAIN, 1.0, Views("so3"), 1, "kl", False, "original", 1000.0, 0.2)),
+    (
+        {"contrast_transform": "jitter"},
+        Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, Views("jitter")),
+    ),
+    (
+        {"objective": "autoencoder", "contrast": 3.0},
+        Consistent(Autoencoder(), 1.0, t, 1, "kl", False, "original", 3.0, 0.2),
+    ),
     (
         {"objective": "none", "contrast": 3.0},
         Consistent(EncoderOnly(), 1.0, t, 1, "kl", False, "original", 3.0, 0.2),
@@ -85,12 +93,12 @@ OBJECTIVES = [
     ("options", "expected"), OBJECTIVES, ids=lambda value: str(value) if isinstance(value, dict) else ""
 )
 def test_options_make_the_objective_that_they_name(options, expected):
-    assert Settings.of("shapes", **options).objective.build(view) == expected
+    assert Settings.of("shapes", **options).objective.build(Views) == expected
 
 
 def test_images_have_the_papers_form():
-    assert Settings.of("digits").objective.build(view) == Consistent(
-        ELBO(1.0), 1.0, t, 1, "kl", False, "view", 0.0, 0.1
+    assert Settings.of("digits").objective.build(Views) == Consistent(
+        ELBO(1.0), 1.0, Views("affine"), 1, "kl", False, "view", 0.0, 0.1
     )
 
 
@@ -122,6 +130,7 @@ class TestFamiliesOfViews:
             ("azimuth", 0.8, 1.25, 180),
             ("so3", 0.8, 1.25, 180),
             ("mixed", 0.7, 1.4, 45),
+            ("far", 0.7, 1.4, 90),
         ],
     )
     def test_stretch_and_turn_as_far_as_they_say_and_no_farther(self, family, least, most, farthest):
@@ -139,11 +148,15 @@ class TestFamiliesOfViews:
         moved = linear_maps(without_thinning("azimuth"))
         torch.testing.assert_close(moved[:, 2, :2], torch.zeros(400, 2, dtype=torch.float64))
 
-    def test_crop_and_mixed_leave_as_many_points_as_they_say(self):
-        x, generator = torch.randn(400, 64, 3), torch.Generator().manual_seed(0)
-        mixed = tables.TRANSFORMS["mixed"](64)
-        left = [dense(mixed(x[:1], generator=generator))[0].shape[1] for _ in range(400)]  # one number a batch
+    @pytest.mark.parametrize("family", ["mixed", "far"])
+    def test_mixed_and_far_leave_any_number_of_points_down_to_an_eighth(self, family):
+        x, generator = torch.randn(1, 64, 3), torch.Generator().manual_seed(0)
+        views = tables.TRANSFORMS[family](64)
+        left = [dense(views(x, generator=generator))[0].shape[1] for _ in range(400)]  # one number a batch
         assert min(left) == 8 and 62 <= max(left) <= 64
+
+    def test_crop_leaves_as_many_points_as_it_says(self):
+        x, generator = torch.randn(400, 64, 3), torch.Generator().manual_seed(0)
         sizes = dense(without_thinning("crop")(x, generator=generator))[1].sum(1)
         assert sizes.min() == 64 - math.floor(0.3 * 64) and sizes.max() == 64
 

@@ -278,9 +278,21 @@ def test_one_thread_and_two_agree_to_rounding(tmp_path):
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("transform, precision", [("scale", "32-true"), ("mixed", "32-true"), ("scale", "bf16-mixed")])
-def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monkeypatch, transform, precision):
-    options = Objective(consistency=0.5, warm_up=0.5, transform=transform, contrast_transform="stretch", views=2)
+OWN = {"contrast_transform": "stretch", "views": 2}
+
+
+@pytest.mark.parametrize(
+    "transform, precision, contrast",
+    [
+        ("scale", "32-true", {}),  # compares the views themselves
+        ("scale", "32-true", {"contrast": 0.0}),
+        ("scale", "32-true", OWN),
+        ("mixed", "32-true", OWN),
+        ("scale", "bf16-mixed", OWN),
+    ],
+)
+def test_steps_played_from_a_recording_train_to_the_same_weights(tmp_path, monkeypatch, transform, precision, contrast):
+    options = Objective(consistency=0.5, warm_up=0.5, transform=transform, **contrast)
     objective = options.build(lambda family: TRANSFORMS[family](50))
     plain, _ = train(tmp_path / "plain", objective=objective, precision=precision)
     played = recorded_on_the_cpu(monkeypatch)

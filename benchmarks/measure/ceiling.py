@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from crvae3d.allocator import kept_memory
 from crvae3d.points.chamfer import nearest
 from measure.timing import Run, in_turn, matrix_product, once
-from measure.training import OBJECTIVES, needed_flops, prepared, setting, views_of
+from measure.training import OBJECTIVES, encoded, needed_flops, prepared, setting
 
 aten = torch.ops.aten
 NEEDED = {aten.mm, aten.addmm, aten.bmm, aten.exp}
@@ -50,7 +50,7 @@ def _search(preset: str, name: str, batch: int) -> float:
     model, x, objective = setting(preset, name, batch)
     with torch.no_grad():
         folded = model.decoder.decode(model.encoder(x).mean)
-        views = [(view, folded) for view in views_of(objective, x)]
+        views = [(view, folded) for view in encoded(objective, x)]
     return sum(_alone(partial(nearest, *pair)) + _alone(partial(nearest, *pair[::-1])) for pair in views)
 
 

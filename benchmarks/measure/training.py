@@ -13,6 +13,7 @@ from crvae3d.experiment.tables import PAPER, TRANSFORMS, Objective
 from crvae3d.points.models import PointModel
 from crvae3d.points.neighbourhoods import SOURCES, draw
 from crvae3d.points.pointnet import without_gradient
+from crvae3d.training.module import views_of
 from measure.timing import Run, in_turn, matrix_product, peak_megabytes
 from tests.references import plain
 
@@ -111,13 +112,12 @@ def needed_flops(preset: str, name: str, batch: int) -> float:
     """
     model, x, objective = setting(preset, name, batch)
     settings = sized("folding", preset)[0]
-    return sum(_one(model, settings, view) for view in views_of(objective, x))
+    return sum(_one(model, settings, cloud) for cloud in encoded(objective, x))
 
 
-def views_of(objective: object, x: torch.Tensor) -> list[torch.Tensor]:
+def encoded(objective: object, x: torch.Tensor) -> list[torch.Tensor]:
     """The clouds that a step of the objective encodes."""
-    made = [objective.transform(x, generator=torch.Generator().manual_seed(0)) for _ in range(objective.views)]
-    return [x, *made]
+    return [x, *views_of(objective, x, torch.Generator().manual_seed(0))]
 
 
 def _one(model: VAE, settings: PointModel, x: torch.Tensor) -> float:

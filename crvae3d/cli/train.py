@@ -128,13 +128,13 @@ def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
     add("--consistency", type=float, metavar="WEIGHT", help=plain)
     beside = "of NT-Xent beside the divergence (default: 1000 of shapes where kl ties views that rebuild the original, else 0)"
     add("--contrast", type=float, metavar="WEIGHT", help=beside)
-    compared = "what makes the views that this NT-Xent compares and nothing rebuilds (default: far beside mixed, else those views)"
-    add("--contrast-transform", metavar="NAME", help=compared)
     alone = "of NT-Xent (default: 0.2 beside a divergence, 0.1 as one)"
     add("--temperature", type=float, metavar="T", help=alone)
     views = "of each shape, with or without consistency (default: 1 where a weight needs it)"
     add("--views", type=int, metavar="K", help=views)
     add("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")
+    own = "of views that NT-Xent compares and nothing rebuilds (default: far beside bounds of mixed, else --transform)"
+    add("--contrast-transform", metavar="FAMILY", help=own)
     add("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
     add("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
 
@@ -197,7 +197,7 @@ def _idle(objective: object) -> list[str]:
     """The options that change nothing beside what is minimised."""
     bound, tied = objective.objective != "none", bool(objective.consistency or objective.contrast)
     used = {
-        "transform": objective.made_views,
+        "transform": objective.made_views and (bound or objective.consistency or not objective.contrasts_others),
         "target": objective.made_views and bound,
         "likelihood": bound,
         "gradient": objective.objective == "iwae",

@@ -45,8 +45,8 @@ class Consistent:
         target: what a view must reconstruct: itself (`view`, as in the paper) or the shape it was made of (`original`).
         contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence: it also pushes
             other shapes apart. A number or a schedule.
-        contrast_transform: makes the views that `contrast` compares, likewise one for each of the K: nothing is rebuilt of
-            them, so they may go farther than those of `transform`. None to compare those.
+        contrast_transform: makes views for `contrast` to compare, one beside each of the K. They are encoded and not rebuilt,
+            so they may go farther than those of `transform`; None to compare those.
         temperature: of NT-Xent, here and as the divergence. The lower, the more it pushes away the nearest others alone,
             which are mostly of the same kind (Wang and Liu, Understanding the Behaviour of Contrastive Loss, 2021).
     """
@@ -114,8 +114,8 @@ class Consistent:
         reference = held(posterior) if self.stop_gradient else posterior
         tied = {"consistency": self._divergence(self.divergence, terms.posterior, reference)}
         if ever(self.contrast):
-            farther = self.contrast_transform
-            compared = terms.posterior if farther is None else model.encoder(farther(x, generator=generator))
+            own = self.contrast_transform
+            compared = terms.posterior if own is None else model.encoder(own(x, generator=generator))
             tied["contrast"] = self._divergence("nt-xent", compared, reference)
         return terms, tied
 

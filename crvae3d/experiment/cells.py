@@ -104,7 +104,9 @@ class Task:
             return 20.0
         objective = self.settings.objective
         samples = (objective.samples or 5) if objective.objective == "iwae" else 1
-        return self.settings.training.epochs * (1 + objective.made_views) * (1 + samples) / 2 + 20.0
+        encoded = objective.made_views if objective.contrasts_others else 0
+        steps = (1 + objective.made_views) * (1 + samples) + encoded
+        return self.settings.training.epochs * steps / 2 + 20.0
 
 
 def run(task: Task) -> None:

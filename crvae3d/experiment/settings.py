@@ -44,9 +44,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         modality = modality_of(self.model)
-        for family in (self.objective.transform, self.objective.contrast_transform):
+        for name, family in self.objective.families.items():
             if family not in modality.transforms:
-                unknown(f"transform of {modality.name}", family, modality.transforms, own=True)
+                unknown(f"{name} of {modality.name}", family, modality.transforms, own=True)
         divergence = self.objective.divergence
         if isinstance(self.model, NVAEModel) and self.objective.consistency and divergence in OF_FLAT_CODES:
             raise InputError(

@@ -96,7 +96,7 @@ CONTRASTIVE = ("nt-xent", "triplet")
 
 PAPER = {"divergence": "kl", "contrast": 0.0, "transform": "scale", "target": "view"}
 """The form of Sinha and Dieng, 2021, for shapes: KL between the posteriors, and a mild view rebuilds itself. beta stays; 1 is
-their ELBO. The default has their KL on views that go farther and rebuild the original, and NT-Xent beside it."""
+their ELBO. The default has their KL on views that go farther and rebuild the original, and NT-Xent on others, farther still."""
 
 INVARIANT = {"divergence": "nt-xent", "transform": "so3", "target": "original"}
 """For shapes in any pose: rotated views are told from those of other shapes by their codes, and rebuild the unrotated shape."""
@@ -115,11 +115,13 @@ class Objective:
             A prior over pairs (avae, simvae) stands in for the rate and has the rate's weight, beta: lambda is a factor on it.
         contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence; None for
             `CONTRAST` where KL ties views that rebuild the original to it, beside a bound, else 0.
-        contrast_transform: family of the views that this NT-Xent compares, which are encoded and not rebuilt; that of
-            `transform` compares its views themselves. None for `far` where those are `mixed` and there is a bound, else that.
+        contrast_transform: family of the views that this NT-Xent compares, which are encoded and not rebuilt. Where it is
+            that of `transform`, the views of the bounds are compared. None for `far` beside the bounds of `mixed` views,
+            which need not go so far, else that of `transform`.
         temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike. None for
             `TEMPERATURE` beside another divergence, else 0.1.
-        views: views of each shape; None for one where there is a weight of either, else none.
+        views: views of each shape, and so many again for a contrast that has its own; None for one where there is a weight
+            of either, else none.
         transform: family of views, a name in `TRANSFORMS` or `IMAGE_TRANSFORMS`.
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
         stop_gradient: hold the original's posterior still in the divergence.
@@ -152,9 +154,9 @@ class Objective:
         if self.divergence not in WEIGHTS:
             unknown("divergence", self.divergence, WEIGHTS)
         self._choose()
-        for family in (self.transform, self.contrast_transform):
+        for name, family in self.families.items():
             if family not in TRANSFORMS | IMAGE_TRANSFORMS:
-                unknown("transform", family, TRANSFORMS | IMAGE_TRANSFORMS, own=True)
+                unknown(name, family, TRANSFORMS | IMAGE_TRANSFORMS, own=True)
         if self.beta is not None and self.objective != "elbo":
             raise InputError(f"beta belongs to the objective elbo, and {self.objective} has none: leave it out")
         if self.samples is not None and self.objective != "iwae":
@@ -211,8 +213,7 @@ class Objective:
         return cls(**before | settings)
 
     def build(self, view: Callable[[str], View]) -> Consistent:
-        """The objective, whose views `view(family)` makes, called as `t(x, generator=generator)`."""
-        farther = self.contrast and self.contrast_transform != self.transform
+        """The objective; `view(family)` is what makes its views, called as `t(x, generator=generator)`."""
         return Consistent(
             self._bound(),
             self._cooled(self.consistency * (self._beta if self.divergence in PAIR_PRIORS else 1)),
@@ -223,12 +224,22 @@ class Objective:
             self.target,
             self._cooled(self.contrast),
             self.temperature,
-            view(self.contrast_transform) if farther else None,
+            view(self.contrast_transform) if self.contrasts_others else None,
         )
 
     @property
+    def families(self) -> dict[str, str]:
+        """The families of views, by the setting that names them."""
+        return {"transform": self.transform, "contrast_transform": self.contrast_transform}
+
+    @property
+    def contrasts_others(self) -> bool:
+        """Whether contrast has views of its own."""
+        return bool(self.contrast) and self.contrast_transform != self.transform
+
+    @property
     def made_views(self) -> int:
-        """How many views of each shape are made, also where `views` leaves it to the weights."""
+        """How many views of `transform` are made of each shape, also where `views` leaves it to the weights."""
         return int(self.consistency > 0 or self.contrast > 0) if self.views is None else self.views
 
     @property

@@ -45,8 +45,8 @@ class Fitted(lightning.LightningModule):
         x, progress = self.thin(batch, generator=generator), self.global_step / self.steps
         objective, found = self.objective, None
         if self.records:  # points and views are made before what is played, by whatever code makes them
-            views = [view(x, generator=generator) for _ in range(objective.views) for view in _transforms(objective)]
-            objective = _given(objective, views)
+            views = views_of(objective, x, generator)
+            objective = given(objective, views)
             found = self._played(x, views, progress, seed)
         self.played = found is not None
         self.before = self.recording.before if self.played else [buffer.clone() for buffer in self.model.buffers()]
@@ -90,7 +90,7 @@ class Fitted(lightning.LightningModule):
         return self.recording(inputs)
 
     def _loss_and_gradient(self, x: object, views: list, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, means = self._loss(_given(self.objective, views), x, progress)
+        loss, means = self._loss(given(self.objective, views), x, progress)
         with torch.autocast(self.device.type, enabled=False):  # only the way forward is in half precision
             loss.backward()
         return loss.detach(), means
@@ -192,19 +192,20 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
-def _transforms(objective: Consistent) -> list[Callable[..., object]]:
-    """What makes the views that an objective takes of a batch, in turn."""
-    return [view for view in (objective.transform, objective.contrast_transform) if view is not None]
+def views_of(objective: Consistent, x: object, generator: torch.Generator | None) -> list:
+    """The views that an objective takes of a batch, in the order in which it asks for them."""
+    families = [one for one in (objective.transform, objective.contrast_transform) if one is not None]
+    return [transform(x, generator=generator) for _ in range(objective.views) for transform in families]
 
 
-def _given(objective: Consistent, views: list) -> Consistent:
-    """The objective on views that were made already, in the order in which it asks for them."""
+def given(objective: Consistent, views: list) -> Consistent:
+    """The objective on views that `views_of` made already."""
     left = iter(views)
 
     def made(x: object, generator: torch.Generator | None) -> object:
         return next(left)
 
-    return replace(objective, transform=made, contrast_transform=objective.contrast_transform and made)
+    return replace(objective, transform=made, contrast_transform=None if objective.contrast_transform is None else made)
 
 
 def means_of(terms: Terms) -> dict[str, Tensor]:

@@ -252,7 +252,9 @@ CURVES: dict[str, Explanation] = {
     "consistency": Explanation(
         "Consistency", "", "What ties a view to its original, before its weight: see Settings, divergence."
     ),
-    "contrast": Explanation("Contrast", "nats", "NT-Xent between the means of shapes and views, before its weight."),
+    "contrast": Explanation(
+        "Contrast", "nats", "NT-Xent between the means of shapes and of the views that it compares, before its weight."
+    ),
     "chamfer": Explanation("Chamfer distance", "squared", "Both directions summed."),
 }
 
