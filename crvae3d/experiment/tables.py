@@ -167,8 +167,6 @@ class Objective:
             )
         if self.temperature != 0.1 and not (self.contrast or self.divergence == "nt-xent"):
             raise InputError("a temperature belongs to NT-Xent: give it a contrast weight or the divergence nt-xent")
-        if self.contrast_transform != self.transform and not self.contrast:
-            raise InputError("a contrast_transform makes the views of a contrast: give that a weight, or leave it out")
         if self.objective == "none" and not (self.consistency or self.contrast):
             raise InputError(
                 "the objective none leaves training to the regulariser: give it a consistency or contrast weight above 0"
@@ -235,7 +233,7 @@ class Objective:
     @property
     def contrasts_others(self) -> bool:
         """Whether contrast has views of its own."""
-        return bool(self.contrast) and self.contrast_transform != self.transform
+        return self.contrast_transform != self.transform
 
     @property
     def made_views(self) -> int:
