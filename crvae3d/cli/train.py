@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_model_arguments(parser)
     group = parser.add_argument_group("training")
     group.add_argument("--train-size", type=int, metavar="N", help="learn from so many shapes alone, drawn by the seed")
-    group.add_argument("--epochs", type=int, metavar="N", help="(default: by preset; of shapes 2, 20 or 200)")
+    group.add_argument("--epochs", type=int, metavar="N", help="(default: by preset; of shapes 2, 30 or 200)")
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="shapes or images a step on each device (default: 32 of shapes)"
     )

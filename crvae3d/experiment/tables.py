@@ -28,7 +28,7 @@ FULL = dict(code_size=512, encoder_widths=(64, 128, 256, 1024), output_points=20
 
 PRESETS: dict[str, tuple[dict[str, object], Training]] = {
     "tiny": (TINY, Training(epochs=2, points=256)),
-    "small": ({}, Training(epochs=20, points=512)),
+    "small": ({}, Training(epochs=30, points=512)),
     "full": (FULL, Training(epochs=200, points=2048)),
 }
 """`tiny`: seconds, for trying; `small`: minutes on two cores; `full`: the literature's size (FoldingNet)."""
