@@ -32,6 +32,7 @@ def test_the_chosen_cell_is_the_default_and_another_the_invariant_form():
         ("paper3d/test", "modelnet10", "paper3d", None),
         ("neighbourhoods40/validation", "modelnet40", "neighbourhoods.toml", None),
         ("neighbourhoods40_30/validation", "modelnet40", "neighbourhoods.toml", 30),
+        ("full40/validation", "modelnet40", "full40.toml", None),
         ("neighbourhoods10/validation", "modelnet10", "neighbourhoods.toml", 20),
         ("neighbourhoods10/test", "modelnet10", "neighbourhoods.toml", 20),
         ("mixed40_30/validation", "modelnet40", "mixed40.toml", 30),
