@@ -35,7 +35,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "code_size encoder neighbourhoods likelihood height width flows ladder "
-    "objective samples gradient beta consistency contrast contrast_transform temperature views transform divergence target "
+    "objective samples gradient beta consistency contrast contrast_transform contrast_both temperature views transform divergence target "
     "warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
 ).split()
 
@@ -135,6 +135,8 @@ def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
     add("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")
     own = "of views that NT-Xent compares and nothing rebuilds (default: far beside bounds of mixed, else --transform)"
     add("--contrast-transform", metavar="FAMILY", help=own)
+    both = "whether it compares those of --transform as well, each with the weight"
+    add("--contrast-both", action=argparse.BooleanOptionalAction, help=both)
     add("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
     add("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
 
@@ -203,6 +205,7 @@ def _idle(objective: object) -> list[str]:
         "gradient": objective.objective == "iwae",
         "divergence": objective.consistency,
         "contrast_transform": objective.contrast,
+        "contrast_both": objective.contrast,
         "temperature": objective.contrast or (objective.consistency and objective.divergence == "nt-xent"),
         "stop_gradient": tied,
         "cool_down": tied,

@@ -47,6 +47,7 @@ class Consistent:
             other shapes apart. A number or a schedule.
         contrast_transform: makes views for `contrast` to compare, one beside each of the K. They are encoded and not rebuilt,
             so they may go farther than those of `transform`; None to compare those.
+        contrast_both: compare those of `transform` too, which are encoded already, and add the two: each has the weight.
         temperature: of NT-Xent, here and as the divergence. The lower, the more it pushes away the nearest others alone,
             which are mostly of the same kind (Wang and Liu, Understanding the Behaviour of Contrastive Loss, 2021).
     """
@@ -61,6 +62,7 @@ class Consistent:
     contrast: Schedule = 0.0
     temperature: float = 0.1
     contrast_transform: View | None = None
+    contrast_both: bool = False
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
@@ -77,6 +79,8 @@ class Consistent:
                 raise InputError(f"a {name} weight of {weight} needs views to compare: set views to 1 or more")
         if self.contrast_transform is not None and not ever(self.contrast):
             raise InputError("a contrast_transform makes the views of a contrast: give that a weight, or leave it out")
+        if self.contrast_both and self.contrast_transform is None:
+            raise InputError("contrast_both adds the views of the bound to a contrast's own: pass contrast_transform=... too")
         if self.views > 0 and self.transform is None:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
 
@@ -117,6 +121,8 @@ class Consistent:
             own = self.contrast_transform
             compared = terms.posterior if own is None else model.encoder(own(x, generator=generator))
             tied["contrast"] = self._divergence("nt-xent", compared, reference)
+            if self.contrast_both:
+                tied["contrast"] = tied["contrast"] + self._divergence("nt-xent", terms.posterior, reference)
         return terms, tied
 
     def _divergence(self, name: str, view: Distribution, original: Distribution) -> Tensor:

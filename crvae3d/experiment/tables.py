@@ -118,6 +118,7 @@ class Objective:
         contrast_transform: family of the views that this NT-Xent compares, which are encoded and not rebuilt. Where it is
             that of `transform`, the views of the bounds are compared. None for `far` beside the bounds of `mixed` views,
             which need not go so far, else that of `transform`.
+        contrast_both: whether it compares those of `transform` as well, the sum of the two having the weight.
         temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike. None for
             `TEMPERATURE` beside another divergence, else 0.1.
         views: views of each shape, and so many again for a contrast that has its own; None for one where there is a weight
@@ -138,6 +139,7 @@ class Objective:
     consistency: float | None = None
     contrast: float | None = None
     contrast_transform: str | None = None
+    contrast_both: bool = False
     temperature: float | None = None
     views: int | None = None
     transform: str = "mixed"
@@ -207,7 +209,7 @@ class Objective:
     @classmethod
     def recorded(cls, settings: dict[str, object]) -> "Objective":
         """That of a run's record. Those of before there was contrast, or views of its own, do not name them."""
-        before = {"contrast": 0.0, "temperature": 0.1, "contrast_transform": settings["transform"]}
+        before = {"contrast": 0.0, "temperature": 0.1, "contrast_transform": settings["transform"], "contrast_both": False}
         return cls(**before | settings)
 
     def build(self, view: Callable[[str], View]) -> Consistent:
@@ -223,6 +225,7 @@ class Objective:
             self._cooled(self.contrast),
             self.temperature,
             view(self.contrast_transform) if self.contrasts_others else None,
+            self.contrast_both,
         )
 
     @property
