@@ -35,8 +35,8 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "code_size encoder neighbourhoods likelihood height width flows ladder "
-    "objective samples gradient beta consistency contrast contrast_transform contrast_both temperature views transform divergence target "
-    "warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
+    "objective samples gradient beta consistency contrast contrast_transform contrast_both temperature views transform "
+    "divergence target warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
 ).split()
 
 

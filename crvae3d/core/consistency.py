@@ -80,7 +80,9 @@ class Consistent:
         if self.contrast_transform is not None and not ever(self.contrast):
             raise InputError("a contrast_transform makes the views of a contrast: give that a weight, or leave it out")
         if self.contrast_both and self.contrast_transform is None:
-            raise InputError("contrast_both adds the views of the bound to a contrast's own: pass contrast_transform=... too")
+            raise InputError(
+                "contrast_both adds the views of the bound to a contrast's own: pass contrast_transform=... too"
+            )
         if self.views > 0 and self.transform is None:
             raise InputError("views need a transform that makes them: pass transform=..., or views=0 for none")
 

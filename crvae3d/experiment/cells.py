@@ -30,6 +30,7 @@ from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, one_epoch, train, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
+from crvae3d.training.precision import precision_of
 from crvae3d.training.supervised import fit_supervised
 
 WAIT = 30
@@ -200,10 +201,10 @@ def _judged(task: Task, model: nn.Module) -> Figures:
     )
     seen = (lambda part: part) if task.cell.control == "pixels" else functools.partial(_judged_part, task)
     fewer = [LabelledShapes(seen(part.points), part.labels) for part in (train, test)]
-    device = best_device().type
+    device = best_device()
     # Judged as it was trained, for corrupted shapes are many; the log-likelihood of images is wanted to a tenth of a nat.
-    half = task.settings.training.precision == "bf16-mixed" and modality is CLOUDS
-    with torch.autocast(device, torch.bfloat16, enabled=half):
+    half = precision_of(task.settings.training, device) == "bf16-mixed" and modality is CLOUDS
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
         # Views of images that are black and white are such; what sees grey ones would be told by how those differ.
         gaps = {} if task.cell.control == "pixels" else modality.gaps(task.settings.model)
         return evaluate_model(model, *fewer, gaps, progress=False, further=further, distance=modality.distance)

@@ -25,6 +25,7 @@ from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment.modalities import modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
 from crvae3d.experiment.settings import Settings
+from crvae3d.training.precision import precision_of
 from crvae3d.training.settings import Training
 
 VALIDATION_SHARE = 0.1
@@ -63,6 +64,10 @@ def train(
     points = modality.points(rest, training.points)
     if first and points < training.points:
         say(f"{splits.name} has {points} points a shape: all are taken, {training.points} were asked for")
+    if first and precision_of(training) != training.precision:
+        _say_once(
+            f"this processor has no kernels for {training.precision}: single precision is taken, which is far faster here"
+        )
     objective = settings.objective.build(lambda family: modality.view(family, settings.model, points))
     from crvae3d.training.fit import CHECKPOINT, check_devices, fit
 
@@ -79,6 +84,12 @@ def train(
     if first and _mostly_skipped(out):  # fit says so itself, but of a run that had gone through all of its epochs
         raise Diverged(f"most steps of {out} were not finite: train it anew with a lower learning-rate or weights")
     return model.eval()
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """What is the same of every run of a grid, once a process."""
+    say(line)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from crvae3d.experiment.pretrained import SETTINGS, model_of
 from crvae3d.experiment.tables import OF_FLAT_CODES, Objective
 from crvae3d.images.models import NVAEModel
 from crvae3d.points.models import PointModel
+from crvae3d.training.precision import has_bf16
 from crvae3d.training.settings import Training
 
 
@@ -201,6 +202,8 @@ def provenance() -> dict[str, str]:
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name()}"
+    elif not has_bf16(torch.device("cpu")):
+        machine += ", no bf16"
     return {
         **{name: version(name) for name in packages},
         "python": platform.python_version(),

@@ -209,7 +209,7 @@ class Objective:
     @classmethod
     def recorded(cls, settings: dict[str, object]) -> "Objective":
         """That of a run's record. Those of before there was contrast, or views of its own, do not name them."""
-        before = {"contrast": 0.0, "temperature": 0.1, "contrast_transform": settings["transform"], "contrast_both": False}
+        before = {"contrast": 0.0, "temperature": 0.1, "contrast_transform": settings["transform"]}
         return cls(**before | settings)
 
     def build(self, view: Callable[[str], View]) -> Consistent:

@@ -20,6 +20,7 @@ from crvae3d.core.model import VAE
 from crvae3d.errors import InputError
 from crvae3d.training.callbacks import MetricsFile, ProgressLine, SaveWeights, WaitShare
 from crvae3d.training.module import Fitted
+from crvae3d.training.precision import precision_of
 from crvae3d.training.settings import Training
 
 CHECKPOINT = "last.ckpt"
@@ -154,7 +155,7 @@ def _trainer(
         max_epochs=training.epochs,
         accelerator="auto",
         devices=training.devices or "auto",
-        precision=training.precision,
+        precision=precision_of(training),
         gradient_clip_val=training.clip,
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=[*callbacks, ProgressLine(title)] if progress else callbacks,

@@ -19,7 +19,8 @@ class Training:
         learning_rate: of AdamW after its warm-up; it falls to nought along a cosine.
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
-        precision: a name in `PRECISIONS`; `bf16-mixed` is fast on processors with AVX-512 BF16.
+        precision: a name in `PRECISIONS`; `bf16-mixed` is fast on GPUs and on processors with AVX-512 BF16,
+            and single precision on those that have no kernels for it.
         seed: of the weights, the order of the shapes, the subsets, the views and the posterior's samples.
         devices: how many devices to train on; 0 for all that Lightning finds.
         penalty: weight of what a model asks for its own weights, such as the spectral norms of an NVAE; others ask nothing.

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from crvae3d.errors import Diverged, InputError
 from crvae3d.training.module import seed_of
+from crvae3d.training.precision import precision_of
 from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
 
@@ -44,8 +45,9 @@ def fit_supervised(
         InputError: the precision is 16-mixed, which needs a loss that is scaled.
         Diverged: a gradient is not finite.
     """
-    mixed = {"dtype": torch.bfloat16, "enabled": _is_half(training.precision)}
-    encoder, device = model.encoder, next(model.parameters()).device
+    device = next(model.parameters()).device
+    mixed = {"dtype": torch.bfloat16, "enabled": _is_half(precision_of(training, device))}
+    encoder = model.encoder
     kinds = torch.as_tensor(labels.astype(np.int64))
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
