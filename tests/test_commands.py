@@ -263,6 +263,22 @@ def test_a_view_is_made_of_the_points_that_there_are(place, tmp_path, monkeypatc
     assert turned == [[(45, 200), (90, 200)], [(45, 300), (90, 300)]]
 
 
+def test_single_precision_instead_of_one_without_kernels_is_told_once(place, tmp_path, monkeypatch, capsys):
+    from crvae3d.experiment import runs
+    from crvae3d.training import precision
+
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    runs._say_once.cache_clear()
+    train = (
+        f"train {place / 'some.npz'} --preset tiny --epochs 1 --quiet --overwrite --out {tmp_path / 'r'} --precision"
+    )
+    said = []
+    for asked in ("32-true", "bf16-mixed", "bf16-mixed"):
+        assert main([*train.split(), asked]) == 0
+        said.append(capsys.readouterr().err.count("no kernels for bf16-mixed: single precision is taken"))
+    assert said == [0, 1, 0]
+
+
 def test_codes_tell_which_part_they_are_of(place):
     table = crvae3d.embed(place / "cr", place / "some.npz", progress=False)
     assert table["split"].tolist() == ["train"] * 128 + ["test"] * 48
@@ -596,6 +612,10 @@ MISTAKES = [
     (
         "train shapes --objective none --consistency 0 --contrast 5 --transform jitter --contrast-transform far --out {tmp}/x",
         "--transform would change nothing",
+    ),
+    (
+        "train shapes --contrast-transform mixed --contrast-both --out {tmp}/x",
+        "contrast_both adds the views of the bound",
     ),
     ("train shapes --gradient all --out {tmp}/x", "--gradient would change nothing"),
     ("train shapes --batch-size 1 --out {tmp}/x", "has no other: set batch-size to 2 or more, or contrast to 0"),

@@ -289,6 +289,19 @@ def test_contrast_may_compare_views_of_its_own_which_nothing_rebuilds(x):
     torch.testing.assert_close(terms.named, without.named)
 
 
+def test_contrast_may_compare_the_views_that_are_rebuilt_beside_its_own(x):
+    model = model_of(LinearGaussian())
+    far = Consistent(ELBO(), 3.0, shifted, contrast=2.0, contrast_transform=lambda x, generator: x + 10)
+    torch.manual_seed(0)
+    alone = far(model, x)
+    torch.manual_seed(0)
+    terms = replace(far, contrast_both=True)(model, x)
+    near = nt_xent(model.encoder(shifted(x)).mean, terms.posterior.mean, far.temperature)
+    torch.testing.assert_close(terms.named.pop("contrast"), alone.named.pop("contrast") + near)
+    torch.testing.assert_close(terms.per_shape, alone.per_shape + 2 * near)
+    torch.testing.assert_close(terms.named, alone.named)
+
+
 def test_the_temperature_is_that_of_nt_xent_wherever_it_stands(x):
     model = model_of(LinearGaussian())
     terms = Consistent(EncoderOnly(), 1.0, shifted, divergence="nt-xent", contrast=1.0, temperature=0.5)(model, x)
@@ -317,6 +330,7 @@ def test_a_pair_prior_takes_the_place_of_both_priors(x):
         (dict(weight=1.0, views=0), "a consistency weight of 1.0 needs views to compare: set views to 1 or more"),
         (dict(contrast=2.0, views=0), "a contrast weight of 2.0 needs views"),
         (dict(contrast_transform=shifted), "a contrast_transform makes the views of a contrast"),
+        (dict(contrast=2.0, contrast_both=True), "pass contrast_transform=... too"),
         (dict(weight=-1.0), "consistency weight must be nought or more, and finite, got -1.0"),
         (dict(contrast=WarmUp(float("nan"))), "contrast weight must be nought or more"),
         (dict(transform=None), "pass transform"),

@@ -41,6 +41,7 @@ OBJECTIVES = [
         {"contrast_transform": "jitter"},
         Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, Views("jitter")),
     ),
+    ({"contrast_both": True}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far, True)),
     (
         {"objective": "autoencoder", "contrast": 3.0},
         Consistent(Autoencoder(), 1.0, t, 1, "kl", False, "original", 3.0, 0.2),

@@ -199,7 +199,8 @@ def _idle(objective: object) -> list[str]:
     """The options that change nothing beside what is minimised."""
     bound, tied = objective.objective != "none", bool(objective.consistency or objective.contrast)
     used = {
-        "transform": objective.made_views and (bound or objective.consistency or not objective.contrasts_others),
+        "transform": objective.made_views
+        and (bound or objective.consistency or not objective.contrasts_others or objective.contrast_both),
         "target": objective.made_views and bound,
         "likelihood": bound,
         "gradient": objective.objective == "iwae",
