@@ -265,9 +265,9 @@ def test_a_view_is_made_of_the_points_that_there_are(place, tmp_path, monkeypatc
 
 def test_single_precision_instead_of_one_without_kernels_is_told_once(place, tmp_path, monkeypatch, capsys):
     from crvae3d.experiment import runs
-    from crvae3d.training import precision
+    from crvae3d.training import settings
 
-    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    monkeypatch.setattr(settings, "has_bf16", lambda device: False)
     runs._say_once.cache_clear()
     train = (
         f"train {place / 'some.npz'} --preset tiny --epochs 1 --quiet --overwrite --out {tmp_path / 'r'} --precision"

@@ -22,7 +22,7 @@ from crvae3d.points.augment import Subset
 from crvae3d.points.models import PointModel
 from crvae3d.training import fit as fit_module
 from crvae3d.training import module, recorded
-from crvae3d.training import precision as precision_module
+from crvae3d.training import settings as training_settings
 from crvae3d.training.fit import Passes, check_devices, fit
 from crvae3d.training.module import seed_of
 from crvae3d.training.schedule import warm_up_and_cosine
@@ -209,13 +209,13 @@ def test_mixed_precision_trains(tmp_path):
     _, fitted = train(tmp_path / "mixed", epochs=2, precision="bf16-mixed")
     train(tmp_path / "single", epochs=2)
     mixed, single = (float(rows(tmp_path / name)[-1]["train_loss"]) for name in ("mixed", "single"))
-    assert fitted.skipped == 0 and (mixed != single) == precision_module.has_bf16(torch.device("cpu"))
+    assert fitted.skipped == 0 and (mixed != single) == training_settings.has_bf16(torch.device("cpu"))
     assert mixed == pytest.approx(single, rel=0.02)
 
 
 def test_a_processor_without_bf16_trains_in_single_precision(tmp_path, monkeypatch):
     single, _ = train(tmp_path / "single", epochs=1)
-    monkeypatch.setattr(precision_module, "has_bf16", lambda device: False)
+    monkeypatch.setattr(training_settings, "has_bf16", lambda device: False)
     mixed, _ = train(tmp_path / "mixed", epochs=1, precision="bf16-mixed")
     assert all(torch.equal(a, b) for a, b in zip(single.parameters(), mixed.parameters(), strict=True))
 

@@ -7,7 +7,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from crvae3d.allocator import kept_memory
-from crvae3d.experiment.pretrained import best_device
+from crvae3d.device import best_device
 from crvae3d.points import chamfer
 from crvae3d.points.models import PointModel
 from measure.timing import Run, in_turn, peak_megabytes

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from crvae3d.allocator import kept_memory
-from crvae3d.experiment.pretrained import best_device
+from crvae3d.device import best_device
 
 Run = Callable[[], object]
 

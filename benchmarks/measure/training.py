@@ -7,8 +7,8 @@ import torch
 from crvae3d.allocator import kept_memory
 from crvae3d.core.model import VAE
 from crvae3d.datasets.load import load
+from crvae3d.device import best_device
 from crvae3d.experiment.modalities import sized
-from crvae3d.experiment.pretrained import best_device
 from crvae3d.experiment.tables import PAPER, TRANSFORMS, Objective
 from crvae3d.points.models import PointModel
 from crvae3d.points.neighbourhoods import SOURCES, draw

@@ -19,6 +19,7 @@ from torch.utils.data import Subset
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
+from crvae3d.device import best_device
 from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.evaluate import PLAIN, Figures, Further, evaluate_model
 from crvae3d.evaluation.labelled import LabelledShapes
@@ -26,11 +27,10 @@ from crvae3d.evaluation.robustness import Corrupted
 from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, turned_and_thinned, without_deviation
 from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.modalities import CLOUDS, modality_of
-from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
+from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS
 from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, one_epoch, train, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
-from crvae3d.training.precision import precision_of
 from crvae3d.training.supervised import fit_supervised
 
 WAIT = 30
@@ -203,7 +203,7 @@ def _judged(task: Task, model: nn.Module) -> Figures:
     fewer = [LabelledShapes(seen(part.points), part.labels) for part in (train, test)]
     device = best_device()
     # Judged as it was trained, for corrupted shapes are many; the log-likelihood of images is wanted to a tenth of a nat.
-    half = precision_of(task.settings.training, device) == "bf16-mixed" and modality is CLOUDS
+    half = task.settings.training.precision_on(device) == "bf16-mixed" and modality is CLOUDS
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         # Views of images that are black and white are such; what sees grey ones would be told by how those differ.
         gaps = {} if task.cell.control == "pixels" else modality.gaps(task.settings.model)

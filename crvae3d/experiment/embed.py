@@ -12,10 +12,11 @@ from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits, write_failures
+from crvae3d.device import best_device
 from crvae3d.errors import InputError
 from crvae3d.evaluation.codes import encode
 from crvae3d.experiment.modalities import check_kind, modality_of
-from crvae3d.experiment.pretrained import VAE, best_device
+from crvae3d.experiment.pretrained import VAE
 
 FORMATS = (".npz", ".parquet")
 

@@ -11,13 +11,14 @@ from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.datasets.sources import expanded
+from crvae3d.device import best_device
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import Figures, Further, evaluate_controls, evaluate_model
 from crvae3d.evaluation.labelled import LabelledShapes, share_classes
 from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.experiment.embed import check_writable
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
-from crvae3d.experiment.pretrained import VAE, best_device
+from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import control_of, has_decoder, is_finished, learn_from, told_apart, without_decoder
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS

@@ -93,8 +93,3 @@ def model_of(described: dict[str, object]) -> PointModel | AnyImageModel:
             unknown("model setting", name, known)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
     return kind(**values)
-
-
-def best_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -12,12 +12,13 @@ import numpy as np
 from crvae3d.datasets.load import KNOWN
 from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits, write_failures
+from crvae3d.device import best_device
 from crvae3d.errors import InputError
 from crvae3d.evaluation.frozen import frozen
 from crvae3d.evaluation.reconstruction import mean_squared_error
 from crvae3d.experiment.embed import load_for
 from crvae3d.experiment.modalities import IMAGES, modality_of
-from crvae3d.experiment.pretrained import VAE, best_device
+from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import has_decoder
 from crvae3d.points.chamfer import chamfer_distance
 from crvae3d.viewers.figures import clouds_figure

@@ -21,11 +21,11 @@ from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.ingest import say
 from crvae3d.datasets.load import load
 from crvae3d.datasets.splits import Splits
+from crvae3d.device import best_device
 from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment.modalities import modality_of
-from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS, best_device
+from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS
 from crvae3d.experiment.settings import Settings
-from crvae3d.training.precision import precision_of
 from crvae3d.training.settings import Training
 
 VALIDATION_SHARE = 0.1
@@ -64,7 +64,7 @@ def train(
     points = modality.points(rest, training.points)
     if first and points < training.points:
         say(f"{splits.name} has {points} points a shape: all are taken, {training.points} were asked for")
-    if first and precision_of(training) != training.precision:
+    if first and training.precision_on(best_device()) != training.precision:
         _say_once(
             f"this processor has no kernels for {training.precision}: single precision is taken, which is far faster here"
         )

@@ -16,6 +16,7 @@ import torch
 
 from crvae3d.datasets.load import KNOWN, is_images, load
 from crvae3d.datasets.sources import expanded
+from crvae3d.device import has_bf16
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_FORMS, image_objective
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, modality_of, sized
@@ -23,7 +24,6 @@ from crvae3d.experiment.pretrained import SETTINGS, model_of
 from crvae3d.experiment.tables import OF_FLAT_CODES, Objective
 from crvae3d.images.models import NVAEModel
 from crvae3d.points.models import PointModel
-from crvae3d.training.precision import has_bf16
 from crvae3d.training.settings import Training
 
 

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from crvae3d.allocator import kept_memory
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.model import VAE
+from crvae3d.device import best_device
 from crvae3d.errors import InputError
 from crvae3d.training.callbacks import MetricsFile, ProgressLine, SaveWeights, WaitShare
 from crvae3d.training.module import Fitted
-from crvae3d.training.precision import precision_of
 from crvae3d.training.settings import Training
 
 CHECKPOINT = "last.ckpt"
@@ -153,9 +153,9 @@ def _trainer(
     callbacks = [WaitShare(), SaveWeights(save), MetricsFile(folder / METRICS), last]
     return lightning.Trainer(
         max_epochs=training.epochs,
-        accelerator="auto",
+        accelerator=best_device().type,
         devices=training.devices or "auto",
-        precision=precision_of(training),
+        precision=training.precision_on(best_device()),
         gradient_clip_val=training.clip,
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         callbacks=[*callbacks, ProgressLine(title)] if progress else callbacks,

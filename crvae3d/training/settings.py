@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import torch
+
+from crvae3d.device import has_bf16
 from crvae3d.errors import InputError, unknown
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -57,3 +60,7 @@ class Training:
             raise InputError(f"seed must lie in [0, 2^32), got {self.seed}")
         if self.precision not in PRECISIONS:
             unknown("precision", self.precision, PRECISIONS)
+
+    def precision_on(self, device: torch.device) -> str:
+        """What is trained in on a device: `precision`, or single where there are no kernels for `bf16-mixed`."""
+        return "32-true" if self.precision == "bf16-mixed" and not has_bf16(device) else self.precision

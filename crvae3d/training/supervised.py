@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 
 from crvae3d.errors import Diverged, InputError
 from crvae3d.training.module import seed_of
-from crvae3d.training.precision import precision_of
 from crvae3d.training.schedule import warm_up_and_cosine
 from crvae3d.training.settings import Training
 
@@ -45,9 +44,10 @@ def fit_supervised(
         InputError: the precision is 16-mixed, which needs a loss that is scaled.
         Diverged: a gradient is not finite.
     """
-    device = next(model.parameters()).device
-    mixed = {"dtype": torch.bfloat16, "enabled": _is_half(precision_of(training, device))}
-    encoder = model.encoder
+    if training.precision == "16-mixed":
+        raise InputError("an encoder is trained with labels in 32-true or bf16-mixed: choose one as the precision")
+    encoder, device = model.encoder, next(model.parameters()).device
+    mixed = {"dtype": torch.bfloat16, "enabled": training.precision_on(device) == "bf16-mixed"}
     kinds = torch.as_tensor(labels.astype(np.int64))
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
@@ -78,9 +78,3 @@ def fit_supervised(
         each_epoch(epoch, total / (len(clouds) // batch * batch))
     model.eval()
     return scores.eval()
-
-
-def _is_half(precision: str) -> bool:
-    if precision == "16-mixed":
-        raise InputError("an encoder is trained with labels in 32-true or bf16-mixed: choose one as the precision")
-    return precision == "bf16-mixed"
