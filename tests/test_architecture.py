@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "crvae3d"
 LAYERS = [
-    {"errors", "typing", "allocator"},
+    {"errors", "typing", "allocator", "device"},
     {"core"},
     {"points", "images"},
     {"training", "evaluation"},

@@ -44,10 +44,8 @@ def fit_supervised(
         InputError: the precision is 16-mixed, which needs a loss that is scaled.
         Diverged: a gradient is not finite.
     """
-    if training.precision == "16-mixed":
-        raise InputError("an encoder is trained with labels in 32-true or bf16-mixed: choose one as the precision")
+    half = _is_half(training, model)
     encoder, device = model.encoder, next(model.parameters()).device
-    mixed = {"dtype": torch.bfloat16, "enabled": training.precision_on(device) == "bf16-mixed"}
     kinds = torch.as_tensor(labels.astype(np.int64))
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
@@ -63,7 +61,7 @@ def fit_supervised(
         order = torch.randperm(len(clouds), generator=generator).split(batch)
         total = 0.0
         for rows in order[: len(clouds) // batch]:
-            with torch.autocast(device.type, **mixed):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 drawn = torch.stack(list(clouds.__getitems__(rows.tolist()))).to(device)
                 found = scores(encoder(views(drawn, generator=generator)).mean)
             loss = nn.functional.cross_entropy(found.float(), kinds[rows].to(device), label_smoothing=SMOOTHING)
@@ -78,3 +76,9 @@ def fit_supervised(
         each_epoch(epoch, total / (len(clouds) // batch * batch))
     model.eval()
     return scores.eval()
+
+
+def _is_half(training: Training, model: nn.Module) -> bool:
+    if training.precision == "16-mixed":
+        raise InputError("an encoder is trained with labels in 32-true or bf16-mixed: choose one as the precision")
+    return training.precision_on(next(model.parameters()).device) == "bf16-mixed"
