@@ -1,5 +1,7 @@
 """Where models run, and what the processor there can do."""
 
+import platform
+
 import torch
 
 
@@ -9,7 +11,10 @@ def best_device() -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a device has kernels for products of bfloat16; a CPU without them takes a hundred times as long for each."""
-    if device.type != "cpu":
-        return True
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    """Whether a device multiplies matrices of bfloat16 by itself; one that emulates it takes up to a hundred times as long."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    # On x86 oneDNN says so of every AVX-512, and of those without BF16 it makes single precision.
+    return platform.machine().lower() not in ("x86_64", "amd64") or torch.cpu._is_avx512_bf16_supported()

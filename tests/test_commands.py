@@ -275,7 +275,7 @@ def test_single_precision_instead_of_one_without_kernels_is_told_once(place, tmp
     said = []
     for asked in ("32-true", "bf16-mixed", "bf16-mixed"):
         assert main([*train.split(), asked]) == 0
-        said.append(capsys.readouterr().err.count("no kernels for bf16-mixed: single precision is taken"))
+        said.append(capsys.readouterr().err.count("has no kernels for bf16-mixed here: 32-true is taken"))
     assert said == [0, 1, 0]
 
 
@@ -368,6 +368,13 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path,
         crvae3d.embed(model, "~/some.npz", source, progress=False)
     for _ in range(2):  # the codes of a folder may be called so
         crvae3d.embed(model, tmp_path / "out", tmp_path / "out_train.npz", progress=False)
+
+
+def test_shapes_whose_names_differ_in_large_letters_alone_have_files_of_their_own_on_every_disk(place, tmp_path):
+    clouds = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
+    np.savez(tmp_path / "two.npz", points=clouds, ids=["Chair", "chair"])
+    made = crvae3d.reconstruct(place / "cr", tmp_path / "two.npz", tmp_path / "out", progress=False)
+    assert [file.name for file in made] == ["Chair.ply", "chair_2.ply"]
 
 
 def test_a_decoder_that_nothing_has_trained_reconstructs_nothing(place, tmp_path, monkeypatch):

@@ -152,6 +152,15 @@ def test_what_is_done_is_not_done_again(archive, done, monkeypatch):
     assert again.row("CR-VAE").figures["svm_accuracy"] == done[0].row("CR-VAE").figures["svm_accuracy"]
 
 
+def test_runs_of_a_machine_without_bf16_are_told(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr("crvae3d.experiment.settings.has_bf16", lambda device: False)
+    grid = Grid("one", SHARED, (Cell("untrained", control="untrained"),), "untrained", judging=FAST)
+    for precision, told in (("bf16-mixed", True), ("32-true", False)):
+        found = compare.compare(archive, grid, tmp_path / precision, 1, jobs=1, progress=False, precision=precision)
+        note = "In single precision, where the others are in bf16: untrained, seed 0."
+        assert (note in found.notes) == told == (note in (tmp_path / precision / "test" / "table.md").read_text())
+
+
 def test_the_results_file_alone_is_enough_to_go_on(archive, done, tmp_path, monkeypatch):
     """Run folders may be gone, and of another machine; what was made with other settings does not count."""
     told = results(done[1])
@@ -313,8 +322,12 @@ def test_data_without_labels_is_refused_before_anything_is_trained(tmp_path):
 
 
 def test_a_process_ends_when_the_one_that_started_it_has():
-    code = "import os, time; from crvae3d.experiment.compare import _end_with; _end_with(os.getppid() + 1)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 1
+    code = (
+        "import os; from multiprocessing import get_context; from crvae3d.experiment.compare import _end_with_parent as end; "
+        "get_context('spawn').Process(target=end).start(); os._exit(3)"
+    )
+    # The output is that of both, and ends when the last of them has.
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 3
 
 
 def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):

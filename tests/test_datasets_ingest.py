@@ -178,6 +178,16 @@ def test_a_cache_that_cannot_be_written_is_explained(folder, tmp_path, monkeypat
         ingest_folder(folder, QUIET)
 
 
+def test_a_machine_without_a_home_folder_is_asked_for_one(folder, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("CRVAE3D_CACHE")
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(InputError, match="set CRVAE3D_CACHE to a folder"):
+        ingest_folder(folder, QUIET)
+
+
 @pytest.mark.parametrize("count", [10, 256, 1000])
 def test_clouds_are_repeated_or_thinned_to_the_size_of_the_store(count, tmp_path):
     cloud = np.random.default_rng(0).normal(size=(count, 3))

@@ -15,6 +15,7 @@ from torch.utils.data import DistributedSampler
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.objectives import ELBO
 from crvae3d.datasets.clouds import Clouds, Resident
+from crvae3d.device import best_device
 from crvae3d.errors import Diverged, InputError
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.tables import TRANSFORMS, Objective
@@ -209,7 +210,7 @@ def test_mixed_precision_trains(tmp_path):
     _, fitted = train(tmp_path / "mixed", epochs=2, precision="bf16-mixed")
     train(tmp_path / "single", epochs=2)
     mixed, single = (float(rows(tmp_path / name)[-1]["train_loss"]) for name in ("mixed", "single"))
-    assert fitted.skipped == 0 and (mixed != single) == training_settings.has_bf16(torch.device("cpu"))
+    assert fitted.skipped == 0 and (mixed != single) == training_settings.has_bf16(best_device())
     assert mixed == pytest.approx(single, rel=0.02)
 
 
@@ -218,6 +219,23 @@ def test_a_processor_without_bf16_trains_in_single_precision(tmp_path, monkeypat
     monkeypatch.setattr(training_settings, "has_bf16", lambda device: False)
     mixed, _ = train(tmp_path / "mixed", epochs=1, precision="bf16-mixed")
     assert all(torch.equal(a, b) for a, b in zip(single.parameters(), mixed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("device", "kernels", "asked", "taken"),
+    [
+        ("cpu", True, "bf16-mixed", "bf16-mixed"),
+        ("cpu", False, "bf16-mixed", "32-true"),
+        ("cpu", True, "16-mixed", "bf16-mixed"),  # as Lightning does
+        ("cpu", False, "16-mixed", "32-true"),
+        ("cuda", False, "bf16-mixed", "32-true"),  # before Ampere
+        ("cuda", False, "16-mixed", "16-mixed"),
+        ("cpu", True, "32-true", "32-true"),
+    ],
+)
+def test_half_precision_is_taken_where_a_device_has_kernels_for_it(monkeypatch, device, kernels, asked, taken):
+    monkeypatch.setattr(training_settings, "has_bf16", lambda device: kernels)
+    assert Training(precision=asked).precision_on(torch.device(device)) == taken
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from crvae3d.allocator import kept_memory
 from crvae3d.core.model import VAE
 from crvae3d.datasets.load import load
-from crvae3d.device import best_device
+from crvae3d.device import best_device, has_bf16
 from crvae3d.experiment.modalities import sized
 from crvae3d.experiment.tables import PAPER, TRANSFORMS, Objective
 from crvae3d.points.models import PointModel
@@ -51,7 +51,8 @@ def memory_figures() -> dict[str, float]:
 
 def _figures(preset: str, name: str, batch: int, repeats: int) -> dict[str, float]:
     product, flops_of_product = matrix_product()
-    runs = {form: prepared(preset, name, batch, form) for form in ("ours", "mixed", "plain")}
+    forms = ("ours", "mixed", "plain") if has_bf16(best_device()) else ("ours", "plain")
+    runs = {form: prepared(preset, name, batch, form) for form in forms}
     seconds = in_turn(runs | {"product": product}, repeats, kept=("ours", "mixed"))
     rate = flops_of_product / seconds["product"]
     flops = needed_flops(preset, name, batch)
@@ -61,10 +62,12 @@ def _figures(preset: str, name: str, batch: int, repeats: int) -> dict[str, floa
         "ratio": seconds["plain"] / seconds["ours"],
         "gflop": flops / 1e9,
         "gemm_share": flops / seconds["ours"] / rate,
-        "bf16_ms": 1e3 * seconds["mixed"],
-        "bf16_ratio": seconds["plain"] / seconds["mixed"],
         "gemm_gflop_s": rate / 1e9,
-    }
+    } | (
+        {"bf16_ms": 1e3 * seconds["mixed"], "bf16_ratio": seconds["plain"] / seconds["mixed"]}
+        if "mixed" in runs
+        else {}
+    )
 
 
 def prepared(preset: str, name: str, batch: int, form: str) -> Run:

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +64,13 @@ def fetch(download: Download, folder: Path, attempts: int = 2, timeout: float = 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = folder / f".{download.file}.lock"
-        with FileLock(lock):  # another process may fetch the same
-            try:
+        try:
+            with FileLock(lock):  # another process may fetch the same
                 if not target.exists():
                     _whole(download, part, attempts, timeout, progress)
                     part.replace(target)
-            finally:
+        finally:
+            with suppress(OSError):  # of another process that waits for it, on Windows
                 lock.unlink(missing_ok=True)
     except (OSError, http.client.HTTPException, _Cut) as error:
         reason = getattr(error, "reason", None) or error

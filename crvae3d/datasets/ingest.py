@@ -116,6 +116,7 @@ def _fill(
     points.flush()
     if len(rows) < len(items):
         np.save(part / "kept.npy", points[: len(rows)])
+        del points  # Windows replaces no file that is mapped
         (part / "kept.npy").replace(part / POINTS)
     write_store(part, None, rows, failed)
 

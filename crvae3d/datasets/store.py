@@ -33,8 +33,15 @@ _DAY = 24 * 3600
 
 
 def cache_folder() -> Path:
-    """Where stores and downloads are kept."""
-    return expanded(os.environ.get("CRVAE3D_CACHE") or Path.home() / ".cache" / "crvae3d")
+    """Where stores and downloads are kept.
+
+    Raises:
+        InputError: nothing says so, and there is no home folder.
+    """
+    try:
+        return expanded(os.environ.get("CRVAE3D_CACHE") or Path.home() / ".cache" / "crvae3d")
+    except RuntimeError:
+        raise InputError("there is no home folder to keep stores in: set CRVAE3D_CACHE to a folder with room") from None
 
 
 def store_folder(name: str, key: Iterable[str]) -> Path:

@@ -6,17 +6,18 @@ was cut off goes on at its last epoch. `results.json` alone tells what is done, 
 
 import faulthandler
 import os
-import time
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
 import torch
+from joblib import cpu_count
 
 from crvae3d.datasets.load import is_images, load
 from crvae3d.datasets.splits import Splits
@@ -31,6 +32,9 @@ from crvae3d.experiment.modalities import CLOUDS, IMAGES, Modality, modality_of
 from crvae3d.experiment.plugin import load_plugin
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.compared import Comparison
+
+_MOST = 61 if sys.platform == "win32" else sys.maxsize
+"""So many processes a pool may have."""
 
 
 def compare(
@@ -166,8 +170,8 @@ def _check_controls(grid: Grid, modality: Modality) -> None:
 def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, progress: bool) -> None:
     if not tasks:
         return
-    cores = os.cpu_count() or 1
-    jobs = min(len(tasks), (1 if torch.cuda.is_available() else cores) if jobs is None else jobs)
+    cores = cpu_count()
+    jobs = min(len(tasks), (1 if torch.cuda.is_available() else cores) if jobs is None else jobs, _MOST)
     with _bar(tasks, progress) as advance:
         if jobs == 1:
             for task in tasks:
@@ -226,15 +230,14 @@ def _collect(pool: ProcessPoolExecutor, jobs: int, tasks: list[Task], advance: C
 def _start(threads: int, plugin: str | Path | None) -> None:
     """What a process begins with. One that dies of a fault in a library says where."""
     faulthandler.enable()
-    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     load_plugin(plugin)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this process when its parent is gone: a grid that was killed trains nothing more."""
-    while os.getppid() == parent:
-        time.sleep(1)
+    parent_process().join()
     os._exit(1)
 
 

@@ -14,7 +14,7 @@ from crvae3d.experiment.cells import Task
 from crvae3d.experiment.grid import Grid
 from crvae3d.experiment.modalities import modality_of
 from crvae3d.experiment.pretrained import model_of
-from crvae3d.experiment.settings import provenance
+from crvae3d.experiment.settings import NO_BF16, provenance
 from crvae3d.experiment.tables import Objective
 from crvae3d.points.corrupt import STRENGTHS
 from crvae3d.training.settings import Training
@@ -149,11 +149,23 @@ def _comparison(
             "C of the linear SVM is chosen on a part of the training set, the last epoch is the one that is judged.",
             *([_CORRUPTED.format(len(families), few)] if families else []),
             *failed,
+            *_in_single_precision(figures, tasks),
         ],
         strengths=STRENGTHS,
         noun=modality_of(settings.model).name.removesuffix("s"),
         settings={"shared": grid.shared} | {cell.name: cell.options or cell.control for cell in grid.cells},
     )
+
+
+def _in_single_precision(figures: Mapping[Run, Figures], tasks: Sequence[Task]) -> list[str]:
+    """A note of the runs whose machine had no kernels for the precision that the grid asks for."""
+    asked = {task.run for task in tasks if task.settings.training.precision != "32-true"}
+    told = [
+        f"{name}, seed {seed}"
+        for (name, seed), one in figures.items()
+        if (name, seed) in asked and NO_BF16 in one.get("made_by", {}).get("machine", "")
+    ]
+    return [f"In single precision, where the others are in bf16: {'; '.join(told)}."] if told else []
 
 
 def _row(grid: Grid, name: str, found: Found) -> Row:

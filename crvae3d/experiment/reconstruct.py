@@ -184,9 +184,9 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def _file_name(name: str, taken: set[str]) -> str:
-    """A file name of its own for each shape, whatever its id."""
+    """A file name of its own for each shape, whatever its id, also where a disk does not tell small letters from large."""
     stem = re.sub(r"[^\w.-]+", "_", name)
     tries = (stem if count == 1 else f"{stem}_{count}" for count in itertools.count(1))
-    found = next(candidate for candidate in tries if candidate not in taken)
-    taken.add(found)
+    found = next(candidate for candidate in tries if candidate.casefold() not in taken)
+    taken.add(found.casefold())
     return found

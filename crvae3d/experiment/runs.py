@@ -64,9 +64,10 @@ def train(
     points = modality.points(rest, training.points)
     if first and points < training.points:
         say(f"{splits.name} has {points} points a shape: all are taken, {training.points} were asked for")
-    if first and training.precision_on(best_device()) != training.precision:
+    taken = training.precision_on(best_device())
+    if first and taken != training.precision:
         _say_once(
-            f"this processor has no kernels for {training.precision}: single precision is taken, which is far faster here"
+            f"{best_device().type} has no kernels for {training.precision} here: {taken} is taken, which is far faster"
         )
     objective = settings.objective.build(lambda family: modality.view(family, settings.model, points))
     from crvae3d.training.fit import CHECKPOINT, check_devices, fit

@@ -26,6 +26,9 @@ from crvae3d.images.models import NVAEModel
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
 
+NO_BF16 = "no bf16"
+"""What the record says of a machine that trains and judges in single precision where a setting asks for bf16."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -203,7 +206,7 @@ def provenance() -> dict[str, str]:
     if torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name()}"
     elif not has_bf16(torch.device("cpu")):
-        machine += ", no bf16"
+        machine += f", {NO_BF16}"
     return {
         **{name: version(name) for name in packages},
         "python": platform.python_version(),

@@ -1,7 +1,6 @@
 """Fit a model: Lightning's trainer over a dataset of clouds, resumable at every epoch."""
 
 import logging
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 import lightning
 import torch
 import torch.utils.deterministic as deterministic
+from joblib import cpu_count
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -140,7 +140,7 @@ def check_devices(devices: int) -> None:
     if torch.cuda.is_available():
         there, what = torch.cuda.device_count(), "GPUs"
     else:
-        there, what = os.cpu_count() or 1, "cores"
+        there, what = cpu_count(), "cores"
     if devices > there:
         raise InputError(f"there are {there} {what}, {devices} were asked for; --devices 0 takes all")
 

@@ -98,6 +98,7 @@ def _write_pixels(
     pixels.flush()
     if channels < 3 or len(kept) < len(items):
         np.save(part / "kept.npy", pixels[: len(kept), :channels])
+        del pixels  # Windows replaces no file that is mapped
         (part / "kept.npy").replace(part / PIXELS)
     return kept, failed
 
