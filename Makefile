@@ -22,7 +22,7 @@ endif
 install: $(INSTALLED)
 
 demo: $(INSTALLED)
-	$(RUN) -m crvae3d.cli demo
+	$(RUN) -m crvae3d demo
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile

@@ -15,7 +15,7 @@ LAYERS = [
     {"datasets"},
     {"experiment"},
     {"cli"},
-    {"__init__"},
+    {"__init__", "__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))

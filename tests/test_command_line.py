@@ -1,6 +1,8 @@
 """Each verb hands on what it is given; its examples are understood; it ends with the code that it promises."""
 
 import re
+import runpy
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,3 +145,10 @@ def test_data_is_looked_for_where_it_is_said_to_lie_also_when_it_has_moved(tmp_p
     assert main(f"train --resume {run} --data {moved} --quiet".split()) == 0
     evaluate = f"evaluate {run} --page {tmp_path / 'p.html'} --json {tmp_path / 'f.json'} --quiet"
     assert main(f"{evaluate} --data {moved}".split()) == 0
+
+
+def test_the_package_runs_as_a_module_too(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["crvae3d", "data", "list"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("crvae3d", run_name="__main__")
+    assert end.value.code == 0 and "modelnet40" in capsys.readouterr().out

@@ -1,7 +1,0 @@
-"""`python -m crvae3d.cli`: the same as the command `crvae3d`."""
-
-import sys
-
-from crvae3d.cli.main import main
-
-sys.exit(main())
