@@ -157,7 +157,7 @@ def test_runs_of_a_machine_without_bf16_are_told(archive, tmp_path, monkeypatch)
     grid = Grid("one", SHARED, (Cell("untrained", control="untrained"),), "untrained", judging=FAST)
     for precision, told in (("bf16-mixed", True), ("32-true", False)):
         found = compare.compare(archive, grid, tmp_path / precision, 1, jobs=1, progress=False, precision=precision)
-        note = "In single precision, where the others are in bf16: untrained, seed 0."
+        note = "In single precision, where any others are in bf16: untrained, seed 0."
         assert (note in found.notes) == told == (note in (tmp_path / precision / "test" / "table.md").read_text())
 
 

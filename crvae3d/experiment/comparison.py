@@ -160,12 +160,12 @@ def _comparison(
 def _in_single_precision(figures: Mapping[Run, Figures], tasks: Sequence[Task]) -> list[str]:
     """A note of the runs whose machine had no kernels for the precision that the grid asks for."""
     asked = {task.run for task in tasks if task.settings.training.precision != "32-true"}
-    told = [
-        f"{name}, seed {seed}"
-        for (name, seed), one in figures.items()
-        if (name, seed) in asked and NO_BF16 in one.get("made_by", {}).get("machine", "")
-    ]
-    return [f"In single precision, where the others are in bf16: {'; '.join(told)}."] if told else []
+    seeds: dict[str, list[str]] = {}
+    for (name, seed), one in figures.items():
+        if (name, seed) in asked and NO_BF16 in one.get("made_by", {}).get("machine", ""):
+            seeds.setdefault(name, []).append(str(seed))
+    told = "; ".join(f"{name}, seed {', '.join(of)}" for name, of in seeds.items())
+    return [f"In single precision, where any others are in bf16: {told}."] if told else []
 
 
 def _row(grid: Grid, name: str, found: Found) -> Row:
