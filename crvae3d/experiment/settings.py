@@ -16,7 +16,7 @@ import torch
 
 from crvae3d.datasets.load import KNOWN, is_images, load
 from crvae3d.datasets.sources import expanded
-from crvae3d.device import has_bf16
+from crvae3d.device import best_device, has_bf16
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_FORMS, image_objective
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, modality_of, sized
@@ -205,7 +205,7 @@ def provenance() -> dict[str, str]:
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name()}"
-    elif not has_bf16(torch.device("cpu")):
+    if not has_bf16(best_device()):
         machine += f", {NO_BF16}"
     return {
         **{name: version(name) for name in packages},
