@@ -93,13 +93,18 @@ def _weighted(points: Tensor, sources: Tensor, values: Tensor, scales: int) -> T
     rows = values.mT.contiguous()
     found = points.new_empty(len(points), scales, rows.shape[1], points.shape[1])
     for shapes, part in blocks(points, 2 * sources.shape[1]):
-        exponent = (left[shapes] @ right[shapes, :, part]).clamp(max=0)  # rounded above it far from the unit sphere
-        weight = exponent.exp()
+        exponent = (left[shapes] @ right[shapes, :, part]).clamp_(max=0)  # rounded above it far from the unit sphere
+        weight = exponent.exp_()
         for scale in range(scales):
             if scale:
-                weight = weight.square().square()
+                weight = _fourth_power(weight)
             found[shapes, scale, :, part] = rows[shapes] @ weight
     return found.permute(0, 3, 1, 2)
+
+
+def _fourth_power(of: Tensor) -> Tensor:
+    """In place, while it is in the cache, unless a gradient asks for what it was."""
+    return of.square().square() if of.requires_grad else of.square_().square_()
 
 
 def _in_radii(points: Tensor, radius: float) -> tuple[Tensor, Tensor]:
