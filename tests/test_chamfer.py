@@ -1,5 +1,7 @@
 """The chamfer distance against its slow definition, in values and gradients, by every search there is."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -101,8 +103,17 @@ def test_compiled_search_finds_what_the_plain_one_finds(compiler, monkeypatch):
     monkeypatch.setattr(fast, "COMPILE_FROM", 0)
     monkeypatch.setattr(fast, "_failed_on", set())
     for pair in ((query, points), (points, query)):  # as a distance asks, there and back
-        assert torch.equal(nearest(*pair), fast._search_in_chunks(*pair))
-    assert not fast._failed_on
+        expected = fast._search_in_chunks(*pair)
+        for mode in (nullcontext(), torch.inference_mode(), torch.autocast("cpu", torch.bfloat16)):
+            with mode:
+                assert torch.equal(nearest(*pair), expected)
+    assert not fast._failed_on  # else the plain one has answered
+    compared = query.clone().requires_grad_()
+    chamfer_distance(compared, points).sum().backward()
+    monkeypatch.setattr(fast, "can_compile", lambda: False)
+    plain = query.clone().requires_grad_()
+    chamfer_distance(plain, points).sum().backward()
+    assert torch.equal(compared.grad, plain.grad) and not fast._failed_on
 
 
 def test_a_failing_compiler_is_replaced_silently(monkeypatch, capfd):

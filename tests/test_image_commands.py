@@ -201,9 +201,8 @@ def test_other_pictures_are_brought_to_the_form_of_the_model(place, tmp_path, ca
 @pytest.mark.parametrize("objective", ["none", "iwae", "autoencoder"])
 @pytest.mark.parametrize("model", ["mlp", "nvae"])
 def test_every_objective_trains_and_is_judged(objective, model, tmp_path, monkeypatch):
-    monkeypatch.setitem(
-        vars(IMAGES), "sampled", 2
-    )  # a thousand samples of a hierarchy for each of a hundred take a minute
+    # A thousand samples of a hierarchy for each of a hundred images take a minute.
+    monkeypatch.setitem(vars(IMAGES), "sampled", 2)
     options = {"divergence": "nt-xent"} if objective == "none" else {}
     settings = crvae3d.Settings.of("digits", model=model, preset="tiny", epochs=1, objective=objective, **options)
     crvae3d.train(settings, tmp_path / "run", progress=False)
