@@ -110,7 +110,7 @@ def test_compiled_search_finds_what_the_plain_one_finds(compiler, monkeypatch):
     assert not fast._failed_on  # else the plain one has answered
     compared = query.clone().requires_grad_()
     chamfer_distance(compared, points).sum().backward()
-    monkeypatch.setattr(fast, "can_compile", lambda: False)
+    monkeypatch.setattr(fast, "COMPILE_FROM", 2**62)
     plain = query.clone().requires_grad_()
     chamfer_distance(plain, points).sum().backward()
     assert torch.equal(compared.grad, plain.grad) and not fast._failed_on
