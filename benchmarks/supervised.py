@@ -4,7 +4,7 @@
 
 It learns from what the unsupervised encoders of the same size learn from; their frozen codes can be expected to come near
 this figure, not to pass it by much.
-Writes results/DATASET_supervised.json; what is there was made without neighbourhoods (`--neighbourhoods 0`).
+Writes results/DATASET_supervised_SPLIT.json; what is there was made without neighbourhoods (`--neighbourhoods 0`).
 """
 
 import argparse

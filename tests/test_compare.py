@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.information import active_units
 from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare, tables
+from crvae3d.experiment.comparison import gather
 from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.grid import Cell, Grid, Judging
 from crvae3d.experiment.pretrained import VAE
@@ -95,8 +97,26 @@ def test_results_hold_every_cell_with_its_interval(done):
     lines = list(csv.DictReader((out / "test" / "table.csv").open()))
     one = next(line for line in lines if line["cell"] == "CR-VAE" and line["figure"] == "svm_accuracy")
     assert float(one["difference_mean"]) == pytest.approx(apart.mean) and one["seeds"] == "2"
+    told = results(out)["cells"]["CR-VAE"]["estimates"]["svm_accuracy"]
+    assert told["mean"] == row.figures["svm_accuracy"].mean and told["deviation"] == float(one["deviation"])
+    assert told["difference"]["low"] == apart.low and told["seeds"] == 2
     runs = results(out)["cells"]["CR-VAE"]["runs"]
     assert [runs[seed]["figures"]["svm_accuracy"] for seed in ("0", "1")] == seeds
+
+
+def test_what_was_recorded_before_is_told_without_what_no_gradient_has_reached(archive, done, tmp_path):
+    told = results(done[1])
+    told["cells"]["untrained"]["runs"]["0"]["figures"]["consistency_gap"] = 7.0  # as earlier versions had it
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "results.json").write_text(json.dumps(told))
+    tasks = compare.tasks_of(small(), archive, tmp_path, 1, "test", None, {}, progress=False)
+    found = gather(tasks, tmp_path, "test")
+    assert found["untrained", 0]["consistency_gap"] is None and found["VAE", 0]["consistency_gap"] > 0
+
+
+def test_what_is_set_against_others_is_a_control_also_where_it_is_trained(done):
+    assert not done[0].row("NT-Xent").control and done[0].row("untrained").control
+    assert Cell("auto-encoder", "controls").is_control and not Cell("auto-encoder", "models").is_control
 
 
 def test_what_a_cell_cannot_have_is_missing(done):
@@ -208,6 +228,25 @@ def test_a_grid_that_was_cut_off_goes_on_and_gives_the_same_numbers(archive, tmp
         assert found.row(name).figures["chamfer"] == whole.row(name).figures["chamfer"]
 
 
+def test_the_time_left_is_what_the_cells_done_so_far_say(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    kinds = [Cell("VAE", "models", {"consistency": 0.0}), Cell("CR-VAE", "models", {"views": 1})]
+    asked = [
+        compare.Task(kind, Settings.of("shapes", **SHARED, **kind.options), FAST, "test", Path()) for kind in kinds * 2
+    ]
+    costs = [task.cost for task in asked]
+    assert costs[0] < costs[1]
+    now = [0.0]
+    with compare._bar(asked[1:], asked, True, lambda: now[0]) as advance:  # one is done since another day
+        now[0] = 6000.0  # longer than an hour, after which rich's own column has forgotten all
+        advance(asked[1])
+        now[0] += 60
+    shown = capsys.readouterr().err
+    assert "2 of 4 cells, last CR-VAE seed 0" in shown
+    left = 6000 * (costs[2] + costs[3]) / costs[1] - 60
+    assert f"left {timedelta(seconds=round(left))}" in shown
+
+
 def test_a_folder_of_other_settings_is_refused(archive, done):
     for split in ("test", "validation"):
         with pytest.raises(InputError, match="made with other settings"):
@@ -235,7 +274,7 @@ def test_another_split_has_results_of_its_own(archive, done, tmp_path):
 def test_what_no_gradient_has_reached_is_no_figure(done):
     """The spread of a posterior whose mean alone was trained: gap, rate and information would be luck."""
     found = results(done[1])["cells"]
-    for name in ("NT-Xent", "supervised"):
+    for name in ("NT-Xent", "supervised", "untrained"):
         one = found[name]["runs"]["0"]["figures"]
         assert one["rate"] is one["consistency_gap"] is one["consistency_gap_so3"] is one["mutual_information"] is None
         assert one["consistency_shift"] > 0 and one["svm_accuracy"] > 0

@@ -21,7 +21,7 @@ from crvae3d.evaluation.information import active_units, mean_rate, rate_per_dim
 from crvae3d.evaluation.knn import knn_probe
 from crvae3d.evaluation.labelled import LabelledShapes
 from crvae3d.evaluation.linear import linear_probe
-from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_error
+from crvae3d.evaluation.reconstruction import distortion, diversity, reconstruct, reconstruction_error
 from crvae3d.evaluation.retrieval import retrieval
 from crvae3d.evaluation.robustness import Corrupted, flat
 from crvae3d.points import augment
@@ -267,7 +267,7 @@ FIGURES = {
     *LABELLED,
     *("chamfer", "consistency_gap", "consistency_gap_move", "consistency_gap_none", "active_units", "code_size"),
     *("consistency_shift", "consistency_shift_move", "consistency_shift_none"),
-    *("rate", "mutual_information", "mutual_information_cap", "alarms", "n_train", "n_test"),
+    *("rate", "distortion", "mutual_information", "mutual_information_cap", "alarms", "n_train", "n_test"),
 }
 
 
@@ -309,25 +309,37 @@ def test_each_figure_is_the_one_that_it_is_called():
     train, test, model = labelled(300, 0), labelled(200, 1), Dim()
     found = evaluate_model(model, train, test, {}, progress=False)
     codes = [encode(model, part.points, progress=False) for part in (train, test)]
-    (known, known_labels), (asked, labels) = zip([one.means for one in codes], (train.labels, test.labels), strict=True)
-    ranked, clusters = retrieval(asked, labels), clustering(asked, labels, 0)
-    expected = {
-        "svm_accuracy": linear_probe(known, known_labels, asked, labels).accuracy,
-        "svm_literature": linear_probe(known, known_labels, asked, labels, literature=True).accuracy,
-        "svm_accuracy_pooled": linear_probe(codes[0].pooled, known_labels, codes[1].pooled, labels).accuracy,
-        "knn_accuracy": knn_probe(known, known_labels, asked, labels).accuracy,
-        "retrieval_map": ranked.mean_average_precision,
-        "nmi": clusters.nmi,
-        "ari": clusters.ari,
-        **{f"recall_{k}": value for k, value in ranked.recall.items()},
-        **{
-            f"few_shot_{ways}_{shots}": few_shot(known, known_labels, asked, labels, ways, shots, 10).accuracy
-            for ways, shots in ((5, 10), (5, 20))
-        },
-    }
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
-    shares = [value for name, value in expected.items() if name != "svm_accuracy_pooled"]
-    assert all(0.05 < share < 0.99 for share in shares) and len({round(share, 3) for share in shares}) > 8
+    for suffix, part in {"": "means", "_pooled": "pooled"}.items():
+        known, asked = (getattr(one, part) for one in codes)
+        pair = known, train.labels, asked, test.labels
+        ranked, clusters = retrieval(asked, test.labels), clustering(asked, test.labels, 0)
+        shots = {f"{ways}_{shots}": few_shot(*pair, ways, shots, 10) for ways, shots in ((5, 10), (5, 20))}
+        expected = {
+            "svm_accuracy": linear_probe(*pair).accuracy,
+            "svm_literature": linear_probe(*pair, literature=True).accuracy,
+            "knn_accuracy": knn_probe(*pair).accuracy,
+            "retrieval_map": ranked.mean_average_precision,
+            "nmi": clusters.nmi,
+            "ari": clusters.ari,
+            **{f"recall_{k}": value for k, value in ranked.recall.items()},
+            **{f"few_shot_{name}": one.accuracy for name, one in shots.items()},
+            **{f"few_shot_{name}_deviation": one.deviation for name, one in shots.items()},
+        }
+        assert {name: found[name + suffix] for name in expected} == pytest.approx(expected)
+        if not suffix:  # pooled features of this model are nearly perfect
+            assert all(0.01 < share < 0.99 for share in expected.values())
+            assert len({round(share, 3) for share in expected.values()}) > 10
+    assert found["retrieval_map"] < found["retrieval_map_pooled"] - 0.1
+
+
+def test_distortion_is_what_the_decoder_pays_at_a_code_of_the_posterior():
+    clouds, sides = crosses(2000), {"batch_size": 500, "progress": False}
+    found = distortion(Toy(), clouds, **sides)
+    # 18 numbers of deviation 1, each moved by its coordinate of the code's noise.
+    assert found == pytest.approx(18 * np.log(2 * np.pi) / 2 + 18 * DEVIATION**2 / 2, abs=0.15)
+    assert found == distortion(Toy(), clouds, **sides) != distortion(Toy(), clouds, seed=1, **sides)
+    apart = 3 * float(clouds.mean(1).square().sum(1).mean())  # of a cross about the origin, whatever the code
+    assert distortion(Toy(reads=False), clouds, **sides) == pytest.approx(18 * np.log(2 * np.pi) / 2 + apart, rel=1e-5)
 
 
 def test_the_controls_are_corrupted_as_the_model_is():

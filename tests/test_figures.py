@@ -55,6 +55,22 @@ def test_figures_are_printed_in_their_units(name, value, shown):
     assert explain(name).show(value) == shown
 
 
+def test_figures_of_the_pooled_features_are_told_as_those_of_the_codes_and_stand_below_them():
+    assert explain("svm_accuracy_pooled").title == "Linear SVM, pooled features"
+    assert explain("retrieval_map_pooled").title == "Retrieval, mean average precision, pooled features"
+    assert (
+        explain("robust_pooled/so3/5").title == "Corrupted shapes, pooled features: turned about any axis, strength 5"
+    )
+    assert explain("nmi_pooled").show(0.5) == "0.500" and "before the posterior" in about("nmi_pooled")
+    assert (
+        explain("few_shot_5_10_deviation_pooled").better is None
+        and explain("nonsense_pooled").title == "nonsense pooled"
+    )
+    names = ["chamfer", "knn_accuracy_pooled", "knn_accuracy", "svm_accuracy_pooled", "svm_accuracy"]
+    told = page(Report("", "", [ModelReport("a", dict.fromkeys(names, 0.5))]))
+    assert list(rows(told)) == [explain(name).title for name in reversed(names)]
+
+
 def test_values_side_by_side_share_the_decimals_of_the_largest():
     assert [explain("bound").decimals(*values) for values in ((859, 22.4), (0.0001, 3.2), (0.0123, None))] == [0, 2, 4]
     assert explain("chamfer").decimals(1.0, 1e-9) == 2  # a figure's own come first

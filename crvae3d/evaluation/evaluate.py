@@ -19,7 +19,7 @@ from crvae3d.evaluation.likelihood import log_likelihood
 from crvae3d.evaluation.linear import LinearClassifier, fit_linear
 from crvae3d.evaluation.occupancy import OccupancyCodes
 from crvae3d.evaluation.pixels import PixelCodes
-from crvae3d.evaluation.reconstruction import diversity, reconstruct, reconstruction_error
+from crvae3d.evaluation.reconstruction import distortion, diversity, reconstruct, reconstruction_error
 from crvae3d.evaluation.robustness import Corrupted, robust_figures
 
 Figures = dict[str, Any]
@@ -79,11 +79,11 @@ def evaluate_model(
 
     Returns:
         Ready for JSON, None where a figure cannot be had. Accuracies are fractions; `chamfer` is squared, a mean over
-        points, both directions summed; `rate` and each `consistency_gap` are nats a shape, `consistency_gap` being the
-        mean of `consistency_gap_<name>`, and `consistency_shift` likewise a share; `robustness` has for each read-out and
-        family the accuracy at each strength; `log_likelihood_<samples>` is nats a point; of images
-        `nll_<samples>` is nats an image, a mean over `n_sampled` of them with the standard
-        error `nll_error`, or `nld_<samples>` where the likelihood is a density; `alarms` is a list of sentences.
+        points, both directions summed; `distortion`, `rate` and each `consistency_gap` are nats a shape,
+        `consistency_gap` being the mean of `consistency_gap_<name>`, and `consistency_shift` likewise a share;
+        `robustness` has for each read-out and family the accuracy at each strength; `log_likelihood_<samples>` is nats
+        a point; of images `nll_<samples>` is nats an image, a mean over `n_sampled` of them with the standard error
+        `nll_error`, or `nld_<samples>` where the likelihood is a density; `alarms` is a list of sentences.
     """
     name, further = f"{title}: " if title else "", further or Further()
     codes = encode(model, test.points, batch_size, progress, f"{name}encoding test")
@@ -99,7 +99,7 @@ def evaluate_model(
         figures |= _of_decoder(model, codes, test.points, distance, seed, batch_size, progress, name)
         figures |= _of_density(model, further.sampled, seed, progress, name)
     else:
-        figures |= {distance: None, "alarms": list(not_finite(codes))}
+        figures |= {distance: None, "distortion": None, "alarms": list(not_finite(codes))}
     figures |= {"n_train": len(train.points), "n_test": len(test.points)}
     return _told(figures)
 
@@ -181,6 +181,7 @@ def _of_decoder(
     """Reconstruction, and what is wrong."""
     made = reconstruct(model, shapes, batch_size, progress, f"{name}reconstructing")
     return {
+        "distortion": distortion(model, shapes, seed, batch_size, progress, f"{name}distortion"),
         distance: float(reconstruction_error(made, shapes, distance, batch_size, progress).mean()),
         "alarms": list(alarms(codes, diversity(made, shapes, distance, seed=seed))),
     }

@@ -1,6 +1,5 @@
 """What labels say of frozen codes: every figure of a representation that needs classes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +15,12 @@ from crvae3d.evaluation.retrieval import retrieval
 FEATURES = {"": "means", "_pooled": "pooled"}
 """The two read-outs of an encoder: what a figure's name ends in, and which part of its codes is judged."""
 
-OF_EACH = ("svm_accuracy", "svm_cost", "svm_literature", "knn_accuracy")
-OF_MEANS = (
-    *(f"few_shot_{ways}_{shots}" for ways, shots in EPISODES),
+OF_EACH = (
+    *("svm_accuracy", "svm_cost", "svm_literature", "knn_accuracy"),
+    *(f"few_shot_{ways}_{shots}{what}" for ways, shots in EPISODES for what in ("", "_deviation")),
     *("retrieval_map", "recall_1", "recall_5", "recall_10", "nmi", "ari"),
 )
-LABELLED = (*(name + suffix for suffix in FEATURES for name in OF_EACH), *OF_MEANS)
+LABELLED = tuple(name + suffix for suffix in FEATURES for name in OF_EACH)
 """The figures that need labels, and are None without; those of the pooled features end in `_pooled`."""
 
 
@@ -67,24 +66,23 @@ def labelled_figures(
     """
     figures: dict[str, float | None] = dict.fromkeys(LABELLED)
     classifiers = {}
-    if not share_classes(codes.train_labels, codes.test_labels):
-        return figures | _unfitted(codes, seed), classifiers
+    fitted = share_classes(codes.train_labels, codes.test_labels)
     for suffix, part in FEATURES.items():
         train, test = getattr(codes.train, part), getattr(codes.test, part)
-        if not (np.isfinite(train).all() and np.isfinite(test).all()):
-            continue
-        asked = {"seed": seed, "progress": progress, "what": f"{name}linear classifier"}
-        classifiers[suffix] = linear = fit_linear(train, codes.train_labels, **asked)
-        usual = fit_linear(train, codes.train_labels, literature=True, **asked)
-        found = {
-            "svm_accuracy": linear.accuracy(test, codes.test_labels),
-            "svm_cost": linear.cost,
-            "svm_literature": usual.accuracy(test, codes.test_labels),
-            "knn_accuracy": knn_probe(train, codes.train_labels, test, codes.test_labels, seed=seed).accuracy,
-        }
+        found = _unfitted(test, codes.test_labels, seed)
+        if fitted and np.isfinite(train).all() and np.isfinite(test).all():
+            asked = {"seed": seed, "progress": progress, "what": f"{name}linear classifier"}
+            classifiers[suffix] = linear = fit_linear(train, codes.train_labels, **asked)
+            usual = fit_linear(train, codes.train_labels, literature=True, **asked)
+            pair = train, codes.train_labels, test, codes.test_labels
+            found |= {
+                "svm_accuracy": linear.accuracy(test, codes.test_labels),
+                "svm_cost": linear.cost,
+                "svm_literature": usual.accuracy(test, codes.test_labels),
+                "knn_accuracy": knn_probe(*pair, seed=seed).accuracy,
+                **_few_shot(*pair, episodes, seed),
+            }
         figures |= {figure + suffix: value for figure, value in found.items()}
-    if "" in classifiers:
-        figures |= _few_shot(codes, seed, episodes) | _unfitted(codes, seed)
     return figures, classifiers
 
 
@@ -93,24 +91,23 @@ def share_classes(train_labels: np.ndarray, test_labels: np.ndarray) -> bool:
     return len(np.intersect1d(train_labels, test_labels)) > 0
 
 
-def _few_shot(codes: Labelled, seed: int, episodes: int) -> Mapping[str, float | None]:
-    """The field's settings, for which there are classes enough."""
-    pair = codes.train.means, codes.train_labels, codes.test.means, codes.test_labels
-    figures = {}
+def _few_shot(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, episodes: int, seed: int
+) -> dict[str, float | None]:
+    """The field's settings, for which there are classes enough: means over episodes and their deviations."""
+    figures: dict[str, float | None] = {}
     for ways, shots in EPISODES:
-        enough = len(drawable(codes.train_labels, codes.test_labels, shots)) >= ways
-        found = few_shot(*pair, ways, shots, episodes, seed=seed).accuracy if enough else None
-        figures[f"few_shot_{ways}_{shots}"] = found
+        if len(drawable(train_labels, test_labels, shots)) >= ways:
+            found = few_shot(train, train_labels, test, test_labels, ways, shots, episodes, seed=seed)
+            name = f"few_shot_{ways}_{shots}"
+            figures |= {name: found.accuracy, f"{name}_deviation": found.deviation}
     return figures
 
 
-def _unfitted(codes: Labelled, seed: int) -> Mapping[str, float | None]:
-    """What the test codes alone show, where they are finite: retrieval and clusters."""
-    if not np.isfinite(codes.test.means).all() or len(np.unique(codes.test_labels)) in (1, len(codes.test_labels)):
+def _unfitted(features: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float | None]:
+    """What the features of test alone show, where they are finite: retrieval and clusters."""
+    if not np.isfinite(features).all() or len(np.unique(labels)) in (1, len(labels)):
         return {}
-    ranked, clusters = (
-        retrieval(codes.test.means, codes.test_labels),
-        clustering(codes.test.means, codes.test_labels, seed),
-    )
+    ranked, clusters = retrieval(features, labels), clustering(features, labels, seed)
     recalls = {f"recall_{k}": value for k, value in ranked.recall.items()}
     return recalls | {"retrieval_map": ranked.mean_average_precision, "nmi": clusters.nmi, "ari": clusters.ari}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crvae3d.evaluation.frozen import Shapes, batches, frozen, shown, take
+from crvae3d.evaluation.frozen import Shapes, batches, frozen, seeded, shown, take
 from crvae3d.points.chamfer import chamfer_distance
 
 
@@ -44,6 +44,34 @@ def reconstruct(
             for places in shown(batches(shapes, batch_size), what, progress)
         ]
     return torch.cat(found)
+
+
+def distortion(
+    model: nn.Module,
+    shapes: Shapes,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: bool = True,
+    what: str = "distortion",
+) -> float:
+    """The mean over shapes of -log p(x|z) at one z ~ q(z|x) each, nats a shape: what the ELBO pays beside the rate.
+
+    Args:
+        model: with `encoder(x)` and `decoder(codes)`.
+        shapes: (S, ...).
+        seed: of the codes.
+        batch_size: shapes at once.
+        progress: whether to show it.
+        what: how the progress is called.
+    """
+    total = 0.0
+    with frozen(model) as device:
+        for places in shown(batches(shapes, batch_size), what, progress):
+            x = take(shapes, places).to(device)
+            with seeded(device, seed, places[0]):
+                codes = model.encoder(x).rsample()
+            total -= float(model.decoder(codes).log_prob(x).double().sum())
+    return total / len(shapes)
 
 
 def reconstruction_error(

@@ -76,11 +76,12 @@ class Task:
         found = json.loads(self.figures_file.read_text())
         if {"control": self.cell.control} | found["judging"] != self.judged_as:
             return None
-        if self.cell.control is None:
-            means_something = self.settings.objective.trains_deviation
-        else:
-            means_something = self.cell.control == "untrained"  # chance is what that control shows
-        return found if means_something else found | without_deviation(found)
+        return self.meaningful(found)
+
+    def meaningful(self, figures: Figures) -> Figures:
+        """The figures, but None for those that the deviation decides where nothing has trained it."""
+        trained = self.cell.control is None and self.settings.objective.trains_deviation
+        return figures if trained else figures | without_deviation(figures)
 
     @property
     def judged_as(self) -> dict[str, object]:

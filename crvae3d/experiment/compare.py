@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
@@ -90,7 +91,7 @@ def compare(
     for form in forms:  # read once, before several do
         _check_data(load(str(data), root, progress=progress, **dict(form)), str(data), split)
     try:
-        _run_all(waiting, jobs, plugin, progress)
+        _run_all(waiting, asked, jobs, plugin, progress)
     finally:  # what is done is worth a table, also after Ctrl-C
         found = write_results(grid, tasks, Path(out), split)
     return found
@@ -167,12 +168,13 @@ def _check_controls(grid: Grid, modality: Modality) -> None:
             )
 
 
-def _run_all(tasks: list[Task], jobs: int | None, plugin: str | Path | None, progress: bool) -> None:
+def _run_all(tasks: list[Task], asked: list[Task], jobs: int | None, plugin: str | Path | None, progress: bool) -> None:
+    """Run `tasks`, what is missing of what was asked for."""
     if not tasks:
         return
     cores = cpu_count()
     jobs = min(len(tasks), (1 if torch.cuda.is_available() else cores) if jobs is None else jobs, _MOST)
-    with _bar(tasks, progress) as advance:
+    with _bar(tasks, asked, progress) as advance:
         if jobs == 1:
             for task in tasks:
                 run(task)
@@ -242,22 +244,43 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _bar(tasks: list[Task], progress: bool) -> Iterator[Callable[[Task], None]]:
+def _bar(
+    tasks: list[Task], asked: list[Task], progress: bool, clock: Callable[[], float] | None = None
+) -> Iterator[Callable[[Task], None]]:
     """Progress and time left over the whole grid, where a cell counts as much as it costs."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
-    left = TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False)
-    with Progress(
-        *columns, *left, console=Console(stderr=True), disable=not progress, speed_estimate_period=3600
-    ) as bar:
-        line = bar.add_task("comparing", total=sum(task.cost for task in tasks), note=f"0 of {len(tasks)} cells")
+    columns += (_left_column(),)
+    with Progress(*columns, console=Console(stderr=True), disable=not progress, get_time=clock) as bar:
+        everything, before = sum(task.cost for task in asked), len(asked) - len(tasks)
+        begun = everything - sum(task.cost for task in tasks)
+        note = f"{before} of {len(asked)} cells"
+        line = bar.add_task("comparing", total=everything, completed=begun, note=note, ends=None)
         done: list[Task] = []
 
         def advance(task: Task) -> None:
             done.append(task)
-            note = f"{len(done)} of {len(tasks)} cells, last {task.cell.name} seed {task.settings.training.seed}"
-            bar.update(line, advance=task.cost, note=note)
+            spent, left = sum(one.cost for one in done), sum(one.cost for one in tasks) - sum(one.cost for one in done)
+            elapsed = bar.tasks[line].elapsed or 0.0
+            last = f"last {task.cell.name} seed {task.settings.training.seed}"
+            note = f"{before + len(done)} of {len(asked)} cells, {last}"
+            bar.update(line, advance=task.cost, note=note, ends=elapsed * (1 + left / spent))
 
         yield advance
+
+
+def _left_column() -> object:
+    """The time left by what the cells done so far took; rich's own looks at the last few alone, and ends after an hour."""
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        def render(self, task: object) -> Text:
+            ends = task.fields["ends"]
+            if ends is None:
+                return Text("left -:--:--")
+            return Text(f"left {timedelta(seconds=round(max(0.0, ends - (task.elapsed or 0.0))))}")
+
+    return Left()

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,12 +24,18 @@ from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figur
 from crvae3d.viewers.explained import explain
 
 COLUMNS = (
-    *("svm_accuracy", "svm_accuracy_pooled", "robust/so3/5", "robust/thin/5", "robust_mean"),
-    *("svm_literature", "knn_accuracy", "few_shot_5_10", "few_shot_10_10", "retrieval_map", "nmi"),
-    *("chamfer", "log_likelihood_1000", "nll_1000", "nld_1000", "bits_per_dimension", "mean_squared_error"),
-    *("consistency_gap", "consistency_shift", "active_units", "mutual_information", "rate"),
+    *("svm_accuracy", "svm_accuracy_pooled", "robust/so3/5", "robust/thin/5", "robust_mean", "robust_pooled_mean"),
+    *("svm_literature", "svm_literature_pooled", "knn_accuracy", "few_shot_5_10", "few_shot_10_10"),
+    *("few_shot_10_10_pooled", "retrieval_map", "retrieval_map_pooled", "nmi", "nmi_pooled"),
+    *("chamfer", "log_likelihood_10", "log_likelihood_1000", "effective_samples"),
+    *("nll_1000", "nld_1000", "bits_per_dimension", "mean_squared_error"),
+    *("consistency_gap", "consistency_shift", "active_units", "mutual_information", "rate", "distortion"),
 )
-SHORT = COLUMNS[:5] + ("knn_accuracy", "retrieval_map", "chamfer", "consistency_gap", "consistency_shift")
+SHORT = (
+    *COLUMNS[:7],
+    *("knn_accuracy", "few_shot_10_10", "retrieval_map", "chamfer", "log_likelihood_1000"),
+    *("consistency_gap", "consistency_shift"),
+)
 SHORT_OF_IMAGES = (
     *("svm_accuracy", "svm_accuracy_pooled", "knn_accuracy", "nll_1000", "nld_1000"),
     *("mutual_information", "active_units", "rate", "mean_squared_error", "consistency_gap", "consistency_shift"),
@@ -59,7 +65,7 @@ def gather(tasks: Sequence[Task], out: Path, split: str) -> dict[Run, Figures]:
         name, seed = task.run
         run = kept.get(name, {}).get("runs", {}).get(str(seed))
         same = run is not None and _same(run["settings"], task)
-        figures = task.figures() or (run["figures"] if same else None)
+        figures = task.figures() or (task.meaningful(run["figures"]) if same else None)
         if figures is not None:
             found[task.run] = figures
     return found
@@ -108,7 +114,7 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
             if figure != "seed":
                 mine.setdefault(figure, {})[seed] = value
     comparison = _comparison(grid, found, figures, tasks, split)
-    _write_json(out / RESULTS, grid, tasks, figures, split)
+    _write_json(out / RESULTS, grid, tasks, figures, found, split)
     (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8", errors="replace")
     _write_csv(out / "table.csv", grid, found)
     if comparison.sweep:
@@ -182,7 +188,7 @@ def _row(grid: Grid, name: str, found: Found) -> Row:
         figures,
         {figure: paired_difference(values, others[figure]) for figure, values in mine.items() if figure in others},
         {family: [figures.get(f"robust/{family}/{strength}") for strength in STRENGTHS] for family in families},
-        control=cell.control is not None,
+        control=cell.is_control,
         reference=name == grid.reference,
         chosen=name in grid.chosen,
     )
@@ -226,13 +232,15 @@ def _difference(figure: str, difference: Estimate | None) -> str:
     return f"**{text}**" if difference.is_apart_from_nought else text
 
 
+ESTIMATES = ("mean", "deviation", "low", "high")
+
+
 def _write_csv(path: Path, grid: Grid, found: Found) -> None:
     """One line a cell and figure, with the estimate and the paired difference from the cell's own control."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        estimates = ("mean", "deviation", "low", "high")
         writer.writerow(
-            ["cell", "group", "figure", "seeds", *estimates, "against", *(f"difference_{e}" for e in estimates)]
+            ["cell", "group", "figure", "seeds", *ESTIMATES, "against", *(f"difference_{e}" for e in ESTIMATES)]
         )
         for name, figures in found.items():
             cell = grid[name]
@@ -240,16 +248,31 @@ def _write_csv(path: Path, grid: Grid, found: Found) -> None:
             for figure, values in figures.items():
                 mine, apart = estimate(values), paired_difference(values, others.get(figure, {}))
                 writer.writerow(
-                    [name, cell.group, figure, len(mine.values) if mine else 0, *_columns(mine, estimates)]
-                    + [cell.against or "", *_columns(apart, estimates)]
+                    [name, cell.group, figure, len(mine.values) if mine else 0, *_columns(mine)]
+                    + [cell.against or "", *_columns(apart)]
                 )
 
 
-def _columns(one: Estimate | None, names: Iterable[str]) -> list[float | str]:
-    return ["" if one is None or getattr(one, name) is None else getattr(one, name) for name in names]
+def _columns(one: Estimate | None) -> list[float | str]:
+    return ["" if one is None or getattr(one, name) is None else getattr(one, name) for name in ESTIMATES]
 
 
-def _write_json(path: Path, grid: Grid, tasks: Sequence[Task], figures: Mapping[Run, Figures], split: str) -> None:
+def _estimates(figures: Mapping[str, BySeed], others: Mapping[str, BySeed]) -> dict[str, dict[str, object]]:
+    """Of the figures of the tables what the CSV says of all: over seeds, and of the difference from the cell's own control."""
+    told = {}
+    for figure in COLUMNS:
+        mine = estimate(figures.get(figure, {}))
+        apart = paired_difference(figures.get(figure, {}), others.get(figure, {}))
+        if mine is not None:
+            told[figure] = {name: getattr(mine, name) for name in ESTIMATES} | {"seeds": len(mine.values)}
+        if apart is not None:
+            told[figure]["difference"] = {name: getattr(apart, name) for name in ESTIMATES}
+    return told
+
+
+def _write_json(
+    path: Path, grid: Grid, tasks: Sequence[Task], figures: Mapping[Run, Figures], found: Found, split: str
+) -> None:
     """Everything that the tables are made of, and enough to go on where the run folders are gone.
 
     Runs that this call did not ask for stay in it.
@@ -259,6 +282,7 @@ def _write_json(path: Path, grid: Grid, tasks: Sequence[Task], figures: Mapping[
         if task.run in figures:
             cell = cells.setdefault(task.cell.name, {"runs": {}})
             cell |= {"group": task.cell.group, "against": task.cell.against}
+            cell["estimates"] = _estimates(found[task.cell.name], found.get(task.cell.against, {}))
             cell["runs"][str(task.run[1])] = {"settings": described(task), "figures": figures[task.run]}
     made = sorted({one["made_by"]["commit"] for one in figures.values()})
     result = {"what": grid.title, "split": split, "made_by": provenance(), "runs_made_at": made, "cells": cells}

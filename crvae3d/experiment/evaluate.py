@@ -27,7 +27,7 @@ SPLITS = ("test", "validation")
 POINTS = 2048
 """Points a shape in an evaluation, at most: the first of those stored, the same for every model."""
 OF_DEVIATION = (
-    *("rate", "mutual_information", "consistency_gap"),
+    *("rate", "distortion", "mutual_information", "consistency_gap"),
     *("log_likelihood", "nll", "nld", "bits_per_dimension", "effective_samples"),
 )
 """How the figures that the posterior's deviation decides begin; importance samples are drawn by it."""

@@ -41,6 +41,11 @@ class Cell:
     control: str | None = None
 
     @property
+    def is_control(self) -> bool:
+        """Whether it is there for others to be set against, and is not itself a form of the method."""
+        return self.control is not None or self.group == "controls"
+
+    @property
     def folder(self) -> str:
         """Its name as a folder's."""
         return "".join(letter if letter.isalnum() or letter in "-+." else "_" for letter in self.name)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from crvae3d.errors import unknown
 from crvae3d.experiment.grid import Cell, Grid, Judging, from_toml
-from crvae3d.experiment.tables import INVARIANT, PAPER
+from crvae3d.experiment.tables import CONTRAST, INVARIANT, PAPER, TEMPERATURE
+from crvae3d.points.models import PointModel
 
 
 def _three(name: str, group: str, **options: object) -> tuple[Cell, ...]:
@@ -36,6 +37,17 @@ WIDE = "views that go farther and rebuild the original"
 KL_CELL = "CR-beta-VAE, mixed, original"
 BESIDE_CELL = "CR-beta-VAE + NT-Xent, mixed, original"
 MIXED = {"transform": "mixed", "target": "original"}
+READS = "an encoder that reads neighbourhoods"
+DEFAULT_CELL = "the default"
+NEIGHBOURHOODS = PointModel().neighbourhoods
+DEFAULT = {
+    **MIXED,
+    "neighbourhoods": NEIGHBOURHOODS,
+    "contrast": CONTRAST,
+    "contrast_transform": "far",
+    "temperature": TEMPERATURE,
+}
+"""What `train` does where nothing is asked for, beside the settings that a grid shares."""
 
 PAPER3D = Grid(
     title="CR-VAE on shapes: base models, regularisers, transformations, contrastive losses, controls",
@@ -118,12 +130,22 @@ PAPER3D = Grid(
             {**MIXED, "contrast": 1000.0, "contrast_transform": "mixed", "temperature": 0.5},
             KL_CELL,
         ),
+        Cell("beta-VAE, neighbourhoods", READS, {"neighbourhoods": NEIGHBOURHOODS, "consistency": 0.0}, "beta-VAE"),
+        Cell(
+            f"{AUG}, neighbourhoods",
+            READS,
+            {**MIXED, "neighbourhoods": NEIGHBOURHOODS, "consistency": 0.0, "views": 1},
+            "beta-VAE, neighbourhoods",
+        ),
+        Cell(DEFAULT_CELL, READS, DEFAULT, f"{AUG}, neighbourhoods"),
+        Cell("untrained encoder, neighbourhoods", "controls", {"neighbourhoods": NEIGHBOURHOODS}, control="untrained"),
+        *_three("mixture", "a density of points, whose log-likelihood is sampled", model="folding-mixture", beta=1.0),
         *CONTROL_CELLS,
         *_three("IWAE 50", "base models", objective="iwae", samples=50, gradient="one"),
     ),
     reference=AUG,
-    chosen=(BESIDE_CELL,),
-    shown=("beta-VAE", BESIDE_CELL, "NT-Xent, so3", INVARIANT_CELL, "untrained encoder"),
+    chosen=(DEFAULT_CELL,),
+    shown=("beta-VAE", DEFAULT_CELL, "NT-Xent, so3", INVARIANT_CELL, "untrained encoder"),
     sweep=(AUG, "lambda 0.1", "CR-beta-VAE", "lambda 10", "lambda 100"),
 )
 

@@ -42,10 +42,11 @@ CONTROLS = {
 
 FIGURES = (
     "svm_accuracy svm_accuracy_pooled robust/azimuth robust/so3 robust/thin svm_literature "
-    "knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 "
-    "retrieval_map recall_1 nmi ari chamfer mean_squared_error log_likelihood_10 log_likelihood_100 log_likelihood_1000 "
+    "knn_accuracy knn_accuracy_pooled few_shot_5_10 few_shot_10_10 few_shot_10_10_pooled "
+    "retrieval_map retrieval_map_pooled recall_1 nmi ari chamfer mean_squared_error "
+    "log_likelihood_10 log_likelihood_100 log_likelihood_1000 "
     "nll_10 nll_100 nll_1000 nll_error nld_10 nld_100 nld_1000 nld_error n_sampled effective_samples bits_per_dimension "
-    "consistency_gap consistency_shift active_units mutual_information rate"
+    "consistency_gap consistency_shift active_units mutual_information rate distortion"
 ).split()
 
 

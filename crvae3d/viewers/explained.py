@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -64,13 +64,11 @@ _LOSSES = {
         "−log p(x) of test images, where p is a density: not to be set beside that of masses.",
     ),
 }
+_FEW = tuple((ways, shots) for ways in (5, 10) for shots in (10, 20))
 FIGURES: dict[str, Explanation] = {
     "svm_accuracy": _accuracy(
         "Linear SVM, codes",
         "Test shapes whose class a linear classifier of the frozen codes (posterior means) names correctly.",
-    ),
-    "svm_accuracy_pooled": _accuracy(
-        "Linear SVM, pooled features", "The same on the encoder's features before the posterior."
     ),
     "robust_mean": _accuracy(
         "Corrupted shapes, mean",
@@ -83,15 +81,11 @@ FIGURES: dict[str, Explanation] = {
     "robust_pooled_mean": _accuracy(
         "Corrupted shapes, mean, pooled features", "The same on features before the posterior."
     ),
-    "robust_pooled": _accuracy("Corrupted shapes, pooled features", "The same on features before the posterior."),
     "untrained_robust": _accuracy(
         "Untrained encoder, corrupted shapes", "The same on the same encoder before any training."
     ),
     "knn_accuracy": _accuracy(
         "Nearest neighbours, codes", "Test shapes whose class their nearest training codes name correctly."
-    ),
-    "knn_accuracy_pooled": _accuracy(
-        "Nearest neighbours, pooled features", "The same on the encoder's features before the posterior."
     ),
     "untrained_accuracy": _accuracy(
         "Untrained encoder, codes", "The linear SVM on the same encoder before any training: what training must beat."
@@ -110,17 +104,21 @@ FIGURES: dict[str, Explanation] = {
         "Linear SVM as in the literature, codes",
         "The linear classifier as most papers fit it: C = 1, features as they come, nothing chosen.",
     ),
-    "svm_literature_pooled": _accuracy(
-        "Linear SVM as in the literature, pooled features",
-        "The same on the encoder's features before the posterior.",
-    ),
     **{
         f"few_shot_{ways}_{shots}": _accuracy(
             f"Few shots: {ways} classes, {shots} shapes each",
             f"A classifier of the frozen codes that learns from {shots} shapes of each of {ways} classes; mean over draws.",
         )
-        for ways in (5, 10)
-        for shots in (10, 20)
+        for ways, shots in _FEW
+    },
+    **{
+        f"few_shot_{ways}_{shots}_deviation": replace(
+            _accuracy(
+                f"Few shots: {ways} classes, {shots} shapes each, deviation", "Over draws, as the field reports it."
+            ),
+            better=None,
+        )
+        for ways, shots in _FEW
     },
     "retrieval_map": _accuracy(
         "Retrieval, mean average precision",
@@ -193,7 +191,8 @@ FIGURES: dict[str, Explanation] = {
     "mutual_information": Explanation(
         "Mutual information",
         "nats",
-        "What a code tells of which test shape it came from, I(x; z); it cannot pass the logarithm of their number.",
+        "What a code tells of which test shape it came from, I(x; z), where all codes together are the mixture of the test "
+        "shapes' posteriors; it cannot pass the logarithm of their number.",
     ),
     **{
         f"log_likelihood_{count}": Explanation(
@@ -263,6 +262,15 @@ _DETAILS = {"azimuth": "turned about the vertical", "so3": "turned about any axi
 """What a detail of a figure is called, where its name says too little."""
 
 
+def _known(name: str) -> Explanation | None:
+    """What `FIGURES` says of a figure; of the pooled features' what it says of the codes'."""
+    found = FIGURES.get(name.removesuffix("_pooled"))
+    if name in FIGURES or found is None:
+        return FIGURES.get(name)
+    title = f"{found.title.removesuffix(', codes')}, pooled features"
+    return replace(found, title=title, text=f"{found.text} Here of the encoder's features before the posterior.")
+
+
 def explain(name: str) -> Explanation:
     """The explanation of a figure, or of its stem where it has a detail; an unknown name speaks for itself.
 
@@ -270,7 +278,7 @@ def explain(name: str) -> Explanation:
     ('Consistency gap: jitter', 'Corrupted shapes: density decrease, strength 5')
     """
     stem, _, detail = name.partition("/")
-    known = FIGURES.get(stem)
+    known = _known(stem)
     if known is None:
         return Explanation(name.replace("_", " "))
     if not detail:
@@ -285,7 +293,7 @@ def about(name: str, noun: str = "shape") -> str:
 
     `noun` is what is judged.
     """
-    known = FIGURES.get(name.partition("/")[0])
+    known = _known(name.partition("/")[0])
     if known is None or not known.text:
         return ""
     text = known.text.replace("shape", noun)

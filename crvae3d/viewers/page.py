@@ -66,7 +66,12 @@ def _table(report: Report) -> str:
     columns = [model.figures for model in report.models] + list(report.controls.values())
     named = {name for column in columns for name in column}
     order = {name: place for place, name in enumerate(FIGURES)}
-    rows = sorted(named, key=lambda name: (order.get(name.partition("/")[0], len(order)), name))
+
+    def key(name: str) -> tuple[int, str]:  # those of the pooled features stand below those of the codes
+        stem = name.partition("/")[0]
+        return order.get(stem, order.get(stem.removesuffix("_pooled"), len(order))), name
+
+    rows = sorted(named, key=key)
     models = "".join(
         f'<th scope="col"><i class="swatch" style="--colour: var(--model-{place % COLOURS})"></i>{escape(model.name)}</th>'
         for place, model in enumerate(report.models)
