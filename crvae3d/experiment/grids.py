@@ -32,6 +32,7 @@ AUG = "beta-VAE+Aug"
 INVARIANT_CELL = "beta-VAE + NT-Xent, so3, original"
 TRIPLET = {"divergence": "triplet"}
 NT_XENT = {"divergence": "nt-xent"}
+WASSERSTEIN = {"divergence": "wasserstein"}
 ROTATED = {"transform": "so3", "target": "original"}
 WIDE = "views that go farther and rebuild the original"
 KL_CELL = "CR-beta-VAE, mixed, original"
@@ -79,7 +80,7 @@ PAPER3D = Grid(
             **{
                 "reverse KL": {"divergence": "reverse"},
                 "symmetric KL": {"divergence": "symmetric"},
-                "2-Wasserstein": {"divergence": "wasserstein"},
+                "2-Wasserstein": WASSERSTEIN,
                 "stop-gradient": {"stop_gradient": True},
                 "view rebuilds original": {"target": "original"},
                 "view rebuilds original, lambda 0": {"target": "original", "consistency": 0.0, "views": 1},
@@ -87,6 +88,22 @@ PAPER3D = Grid(
                 "four views": {"views": 4},
                 "AVAE coupling": {"divergence": "avae"},
                 "SimVAE shared mean": {"divergence": "simvae"},
+            },
+        ),
+        *_against(
+            AUG,
+            "2-Wasserstein by weight",
+            **{
+                f"2-Wasserstein, lambda {weight:g}": {**WASSERSTEIN, "consistency": weight}
+                for weight in (1e2, 1e3, 1e4)
+            },
+        ),
+        *_against(
+            "VAE+Aug",
+            "priors of a pair, which weigh as much as the rate, at beta 1",
+            **{
+                "VAE, AVAE coupling": {"beta": 1.0, "divergence": "avae"},
+                "VAE, SimVAE shared mean": {"beta": 1.0, "divergence": "simvae"},
             },
         ),
         *(

@@ -64,7 +64,9 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
     "crop": _views(augment.Crop(0.3), augment.Scale(0.7, 1.4, anisotropic=True)),
 }
 """Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points, or,
-in `mixed` and `far`, which also rotate about any axis by up to 45 and 90 degrees, any number of them down to an eighth."""
+in `mixed` and `far`, which also rotate about any axis by up to 45 and 90 degrees, any number of them down to an eighth.
+`jitter`, `scale`, `azimuth` and `so3` are each the one before and one change more; `tilt` is `stretch`, turned about the vertical
+by up to 15 degrees, and `crop` is `stretch` of a part. What they are called stays, for runs have recorded it."""
 
 GAPS: dict[str, CloudTransform] = {
     "jitter": augment.Jitter(),
