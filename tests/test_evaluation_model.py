@@ -19,7 +19,7 @@ from crvae3d.evaluation.evaluate import LABELLED, UNTRAINED, Further, evaluate_c
 from crvae3d.evaluation.fewshot import few_shot
 from crvae3d.evaluation.information import active_units, mean_rate, rate_per_dimension
 from crvae3d.evaluation.knn import knn_probe
-from crvae3d.evaluation.labelled import LabelledShapes
+from crvae3d.evaluation.labelled import Labelled, LabelledShapes, labelled_figures
 from crvae3d.evaluation.linear import linear_probe
 from crvae3d.evaluation.reconstruction import distortion, diversity, reconstruct, reconstruction_error
 from crvae3d.evaluation.retrieval import retrieval
@@ -330,6 +330,24 @@ def test_each_figure_is_the_one_that_it_is_called():
             assert all(0.01 < share < 0.99 for share in expected.values())
             assert len({round(share, 3) for share in expected.values()}) > 10
     assert found["retrieval_map"] < found["retrieval_map_pooled"] - 0.1
+
+
+def test_each_read_out_is_judged_by_itself():
+    train, test = labelled(60, 0), labelled(40, 1)
+    known, asked = (encode(Toy(), part.points, progress=False) for part in (train, test))
+    broken = replace(asked, means=np.full_like(asked.means, np.nan))
+    found, classifiers = labelled_figures(Labelled(known, broken, train.labels, test.labels), progress=False)
+    assert (
+        list(classifiers) == ["_pooled"] and found["retrieval_map_pooled"] > 0.5 and found["svm_accuracy_pooled"] > 0.5
+    )
+    assert all(value is None for name, value in found.items() if not name.endswith("_pooled"))
+    found, classifiers = labelled_figures(Labelled(known, asked, train.labels, test.labels + 8), progress=False)
+    told = {name for name, value in found.items() if value is not None}  # of other classes no classifier can tell
+    assert not classifiers and told == {
+        name + suffix
+        for name in ("retrieval_map", "recall_1", "recall_5", "recall_10", "nmi", "ari")
+        for suffix in ("", "_pooled")
+    }
 
 
 def test_distortion_is_what_the_decoder_pays_at_a_code_of_the_posterior():

@@ -56,6 +56,8 @@ def distortion(
 ) -> float:
     """The mean over shapes of -log p(x|z) at one z ~ q(z|x) each, nats a shape: what the ELBO pays beside the rate.
 
+    Comparable between models of one likelihood, on shapes of one number of points; where that is no density it is an energy.
+
     Args:
         model: with `encoder(x)` and `decoder(codes)`.
         shapes: (S, ...).

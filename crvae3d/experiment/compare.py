@@ -251,8 +251,8 @@ def _bar(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
-    columns += (_left_column(),)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), _left_column()
+    columns += (TextColumn("{task.fields[note]}"),)
     with Progress(*columns, console=Console(stderr=True), disable=not progress, get_time=clock) as bar:
         everything, before = sum(task.cost for task in asked), len(asked) - len(tasks)
         begun = everything - sum(task.cost for task in tasks)
@@ -274,6 +274,7 @@ def _bar(
 def _left_column() -> object:
     """The time left by what the cells done so far took; rich's own looks at the last few alone, and ends after an hour."""
     from rich.progress import ProgressColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Left(ProgressColumn):
@@ -283,4 +284,4 @@ def _left_column() -> object:
                 return Text("left -:--:--")
             return Text(f"left {timedelta(seconds=round(max(0.0, ends - (task.elapsed or 0.0))))}")
 
-    return Left()
+    return Left(table_column=Column(no_wrap=True))

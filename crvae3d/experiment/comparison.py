@@ -261,13 +261,19 @@ def _estimates(figures: Mapping[str, BySeed], others: Mapping[str, BySeed]) -> d
     """Of the figures of the tables what the CSV says of all: over seeds, and of the difference from the cell's own control."""
     told = {}
     for figure in COLUMNS:
-        mine = estimate(figures.get(figure, {}))
-        apart = paired_difference(figures.get(figure, {}), others.get(figure, {}))
+        values, against = figures.get(figure, {}), others.get(figure, {})
+        mine, apart = estimate(values), paired_difference(values, against)
         if mine is not None:
-            told[figure] = {name: getattr(mine, name) for name in ESTIMATES} | {"seeds": len(mine.values)}
+            told[figure] = _over_seeds(mine, values)
         if apart is not None:
-            told[figure]["difference"] = {name: getattr(apart, name) for name in ESTIMATES}
+            told[figure]["difference"] = _over_seeds(apart, values, against)
     return told
+
+
+def _over_seeds(one: Estimate, *by_seed: BySeed) -> dict[str, object]:
+    """An estimate, and the seeds that all of these have."""
+    seeds = set.intersection(*({seed for seed, value in values.items() if value is not None} for values in by_seed))
+    return {name: getattr(one, name) for name in ESTIMATES} | {"seeds": sorted(seeds)}
 
 
 def _write_json(
@@ -282,8 +288,9 @@ def _write_json(
         if task.run in figures:
             cell = cells.setdefault(task.cell.name, {"runs": {}})
             cell |= {"group": task.cell.group, "against": task.cell.against}
-            cell["estimates"] = _estimates(found[task.cell.name], found.get(task.cell.against, {}))
             cell["runs"][str(task.run[1])] = {"settings": described(task), "figures": figures[task.run]}
+    for name, mine in found.items():
+        cells[name]["estimates"] = _estimates(mine, found.get(grid[name].against, {}))
     made = sorted({one["made_by"]["commit"] for one in figures.values()})
     result = {"what": grid.title, "split": split, "made_by": provenance(), "runs_made_at": made, "cells": cells}
     part = path.with_suffix(".part")

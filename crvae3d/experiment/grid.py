@@ -8,7 +8,7 @@ points = 512
 [cells."VAE"]
 consistency = 0
 [cells."CR-VAE, mirrored"]
-group = "mine"                     a heading of the table
+group = "mine"                     a heading of the table; "controls" are never told to be the best
 against = "VAE"
 transform = "mirror"               of your own: see --plugin
 """

@@ -184,8 +184,7 @@ FIGURES: dict[str, Explanation] = {
     "distortion": Explanation(
         "Distortion",
         "nats",
-        "What the decoder pays for a test shape given its code: −log p(x|z).",
-        better="lower",
+        "−log p(x|z) of a test shape at a code of its own: comparable where likelihood and number of points are the same.",
     ),
     "rate": Explanation("Rate", "nats", "What the code tells of a test shape: KL( q(z|x) || p(z) )."),
     "mutual_information": Explanation(
