@@ -16,6 +16,7 @@ from crvae3d.errors import InputError
 from crvae3d.points import density, distort, noise, occlude
 from crvae3d.points.batch import Ragged, dense, ragged
 from crvae3d.points.corrupt import CORRUPTIONS, MODELNET40_C, OWN, STRENGTHS
+from crvae3d.points.noise import Outliers
 
 FAMILIES = list(CORRUPTIONS)
 VIEWPOINTS = ("occlusion", "lidar")
@@ -267,6 +268,15 @@ def test_outliers_are_an_exact_share_and_fill_the_ball(strength):
     radius = points[new].norm(dim=-1)
     assert radius.max() <= 1 and (radius**3).mean().item() == pytest.approx(0.5, abs=0.04)
     assert points[new].mean(0).abs().max() < 0.05
+
+
+def test_each_shape_has_a_share_of_outliers_of_its_own_between_the_two():
+    x = 9 + torch.zeros(3000, 100, 3)
+    share = (Outliers(0.4, fewest=0.1)(x, generator=seeded()) != x).any(-1).double().mean(1)
+    assert share.min() == 0.1 and share.max() == 0.4
+    assert share.mean().item() == pytest.approx(0.25, abs=0.01) and share.std().item() == pytest.approx(
+        0.3 / 12**0.5, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)

@@ -35,6 +35,12 @@ OBJECTIVES = [
     ({"consistency": 0.0, "views": 1}, Consistent(PLAIN, 0.0, t, 1, "kl", False, "original", 0.0, 0.1)),
     ({"contrast": 0.0, "views": 3}, Consistent(PLAIN, 1.0, t, 3, "kl", False, "original", 0.0, 0.1)),
     ({"temperature": 0.5}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.5, far)),
+    (
+        {"transform": "mixed-outliers"},
+        Consistent(
+            *(PLAIN, 1.0, Views("mixed-outliers"), 1, "kl", False, "original", 1000.0, 0.2, Views("far-outliers"))
+        ),
+    ),
     ({"contrast_transform": "mixed"}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2)),
     ({"transform": "so3"}, Consistent(PLAIN, 1.0, Views("so3"), 1, "kl", False, "original", 1000.0, 0.2)),
     (
@@ -149,12 +155,22 @@ class TestFamiliesOfViews:
         moved = linear_maps(without_thinning("azimuth"))
         torch.testing.assert_close(moved[:, 2, :2], torch.zeros(400, 2, dtype=torch.float64))
 
-    @pytest.mark.parametrize("family", ["mixed", "far"])
+    @pytest.mark.parametrize("family", ["mixed", "far", "mixed-outliers", "far-outliers"])
     def test_mixed_and_far_leave_any_number_of_points_down_to_an_eighth(self, family):
         x, generator = torch.randn(1, 64, 3), torch.Generator().manual_seed(0)
         views = tables.TRANSFORMS[family](64)
         left = [dense(views(x, generator=generator))[0].shape[1] for _ in range(400)]  # one number a batch
         assert min(left) == 8 and 62 <= max(left) <= 64
+
+    @pytest.mark.parametrize(("family", "farthest"), [("mixed-outliers", 45), ("far-outliers", 90)])
+    def test_up_to_a_fifth_of_the_points_are_outliers_and_the_others_are_turned_as_without(self, family, farthest):
+        x = 0.01 * torch.randn(2000, 64, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([0.0, 0.0, 0.7])
+        moved = dense(without_thinning(family)(x, generator=torch.Generator().manual_seed(1)))[0]
+        middle = moved.median(1).values
+        share = ((moved - middle[:, None]).norm(dim=-1) > 0.2).double().mean(1)
+        assert share.mean().item() == pytest.approx(0.1, abs=0.01) and share.min() == 0 and 0.18 < share.max() < 0.22
+        turned = torch.rad2deg((middle[:, 2] / middle.norm(dim=-1)).arccos()).max()  # stretching turns a direction too
+        assert farthest - 10 < turned < farthest + 25
 
     def test_crop_leaves_as_many_points_as_it_says(self):
         x, generator = torch.randn(400, 64, 3), torch.Generator().manual_seed(0)

@@ -24,6 +24,7 @@ PRESETS = ("tiny", "small", "full", "digits", "mnist", "cifar10", "celeba64")
 OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
 TRANSFORMS = (
     *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "mixed", "far", "crop"),
+    *("mixed-outliers", "far-outliers"),
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
 FAMILIES = f"{{{','.join(TRANSFORMS)}}}"  # and what a plugin adds

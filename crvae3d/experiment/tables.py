@@ -11,7 +11,7 @@ from crvae3d.core.objectives import Objective as Bound
 from crvae3d.core.schedules import CoolDown, Schedule, WarmUp
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_TRANSFORMS
-from crvae3d.points import augment, distort
+from crvae3d.points import augment, distort, noise
 from crvae3d.points.augment import CloudTransform
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
@@ -52,6 +52,12 @@ def _views(
     return lambda points: augment.Compose([*transforms, augment.Jitter(), left(points)])
 
 
+def _mixed(degrees: float, *further: CloudTransform) -> Callable[[int], CloudTransform]:
+    """Stretched, turned about any axis, and thinned, often by far."""
+    stretched = augment.Scale(0.7, 1.4, anisotropic=True)
+    return _views(stretched, distort.RotateWithin(degrees), *further, left=_down_to_an_eighth)
+
+
 TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
     "jitter": _views(),
     "scale": _views(augment.Scale()),
@@ -59,14 +65,20 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
     "tilt": _views(augment.Scale(0.7, 1.4, anisotropic=True), augment.Rotate(15)),
     "azimuth": _views(augment.Scale(), augment.Rotate(180)),
     "so3": _views(augment.Scale(), augment.RotateSO3()),
-    "mixed": _views(augment.Scale(0.7, 1.4, anisotropic=True), distort.RotateWithin(45), left=_down_to_an_eighth),
-    "far": _views(augment.Scale(0.7, 1.4, anisotropic=True), distort.RotateWithin(90), left=_down_to_an_eighth),
+    "mixed": _mixed(45),
+    "far": _mixed(90),
+    "mixed-outliers": _mixed(45, noise.Outliers(0.2, fewest=0)),
+    "far-outliers": _mixed(90, noise.Outliers(0.2, fewest=0)),
     "crop": _views(augment.Crop(0.3), augment.Scale(0.7, 1.4, anisotropic=True)),
 }
 """Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points, or,
-in `mixed` and `far`, which also rotate about any axis by up to 45 and 90 degrees, any number of them down to an eighth.
+in `mixed` and `far`, which also rotate about any axis by up to 45 and 90 degrees, any number of them down to an eighth; with
+`-outliers` up to a fifth of a view's points has given way to stray ones before.
 `jitter`, `scale`, `azimuth` and `so3` are each the one before and one change more; `tilt` is `stretch`, turned about the vertical
 by up to 15 degrees, and `crop` is `stretch` of a part. What they are called stays, for runs have recorded it."""
+
+FARTHER = {"mixed": "far", "mixed-outliers": "far-outliers"}
+"""The views that contrast compares where nothing else is asked for, by those that the bounds see."""
 
 GAPS: dict[str, CloudTransform] = {
     "jitter": augment.Jitter(),
@@ -197,8 +209,8 @@ class Objective:
             tied = self.divergence == "kl" and self.target == "original" and self.consistency > 0
             object.__setattr__(self, "contrast", CONTRAST if tied and bound else 0.0)
         if self.contrast_transform is None:
-            far = self.contrast and bound and self.transform == "mixed"
-            object.__setattr__(self, "contrast_transform", "far" if far else self.transform)
+            own = FARTHER.get(self.transform) if self.contrast and bound else None
+            object.__setattr__(self, "contrast_transform", own or self.transform)
         if self.temperature is None:
             beside = self.contrast and self.divergence != "nt-xent"
             object.__setattr__(self, "temperature", TEMPERATURE if beside else 0.1)

@@ -86,7 +86,7 @@ def present(points: Tensor, mask: Tensor | None) -> Tensor:
     return torch.ones_like(points[..., 0], dtype=torch.bool) if mask is None else mask
 
 
-def part_of(there: Tensor, share: float) -> Tensor:
+def part_of(there: Tensor, share: float | Tensor) -> Tensor:
     """How many points a share of each shape's points is, to the nearest, (B, 1)."""
     return (share * there.sum(1, keepdim=True)).round().long()
 

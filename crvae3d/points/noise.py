@@ -37,14 +37,22 @@ class Impulse(CloudTransform):
 
 
 class Outliers(CloudTransform):
-    """The share `replaced` of every shape's points gives way to points drawn evenly from the unit ball."""
+    """A share of every shape's points gives way to points drawn evenly from the unit ball.
 
-    def __init__(self, replaced: float) -> None:
+    Args:
+        replaced: the share.
+        fewest: where given, each shape's own share is drawn evenly from [fewest, replaced].
+    """
+
+    def __init__(self, replaced: float, fewest: float | None = None) -> None:
         self.replaced = replaced
+        self.fewest = fewest
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
-        there = present(points, mask)
-        hit = _drawn(points, there, part_of(there, self.replaced), generator)
+        there, share = present(points, mask), self.replaced
+        if self.fewest is not None:
+            share = uniform((len(points), 1), self.fewest, self.replaced, points, generator)
+        hit = _drawn(points, there, part_of(there, share), generator)
         direction = torch.nn.functional.normalize(normal(points.shape, points, generator), dim=-1)
         radius = uniform((*points.shape[:2], 1), 0, 1, points, generator) ** (1 / 3)  # volume grows as its cube
         return torch.where(hit[..., None], radius * direction, points), mask
