@@ -23,8 +23,8 @@ MODELS = ("folding", "folding-sphere", "folding-gaussian", "folding-mixture", "m
 PRESETS = ("tiny", "small", "full", "digits", "mnist", "cifar10", "celeba64")
 OBJECTIVES = ("elbo", "iwae", "autoencoder", "none")
 TRANSFORMS = (
-    *("jitter", "scale", "stretch", "tilt", "azimuth", "so3", "mixed", "far", "crop"),
-    *("mixed-outliers", "far-outliers"),
+    *("jitter", "scale", "stretch", "tilt", "azimuth", "so3"),
+    *("mixed", "far", "mixed-outliers", "far-outliers", "crop"),
     *("affine", "affine-large", "affine-flip", "affine-colour"),
 )
 FAMILIES = f"{{{','.join(TRANSFORMS)}}}"  # and what a plugin adds
