@@ -134,7 +134,10 @@ def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
     views = "of each shape, with or without consistency (default: 1 where a weight needs it)"
     add("--views", type=int, metavar="K", help=views)
     add("--transform", metavar=FAMILIES, help="what makes a view (default: mixed; of images affine)")
-    own = "of views that NT-Xent compares and nothing rebuilds (default: far beside bounds of mixed, else --transform)"
+    own = (
+        "of views that NT-Xent compares and nothing rebuilds (default: far beside bounds of mixed, far-outliers beside "
+        "those of mixed-outliers, else --transform)"
+    )
     add("--contrast-transform", metavar="FAMILY", help=own)
     both = "whether it compares those of --transform as well, each with the weight"
     add("--contrast-both", action=argparse.BooleanOptionalAction, help=both)

@@ -74,8 +74,8 @@ TRANSFORMS: dict[str, Callable[[int], CloudTransform]] = {
 """Families of t(x) for training, by the number of training points; all end in jitter and a random half of the points, or,
 in `mixed` and `far`, which also rotate about any axis by up to 45 and 90 degrees, any number of them down to an eighth; with
 `-outliers` up to a fifth of a view's points has given way to stray ones before.
-`jitter`, `scale`, `azimuth` and `so3` are each the one before and one change more; `tilt` is `stretch`, turned about the vertical
-by up to 15 degrees, and `crop` is `stretch` of a part. What they are called stays, for runs have recorded it."""
+`azimuth` and `so3` are `scale`, turned about the vertical and about any axis; `tilt` is `stretch`, turned about the vertical by up
+to 15 degrees, and `crop` is `stretch` of a part. What they are called stays, for runs have recorded it."""
 
 FARTHER = {"mixed": "far", "mixed-outliers": "far-outliers"}
 """The views that contrast compares where nothing else is asked for, by those that the bounds see."""
@@ -130,8 +130,8 @@ class Objective:
         contrast: weight of NT-Xent between the posterior means of shapes and views, beside the divergence; None for
             `CONTRAST` where KL ties views that rebuild the original to it, beside a bound, else 0.
         contrast_transform: family of the views that this NT-Xent compares, which are encoded and not rebuilt. Where it is
-            that of `transform`, the views of the bounds are compared. None for `far` beside the bounds of `mixed` views,
-            which need not go so far, else that of `transform`.
+            that of `transform`, the views of the bounds are compared. None for what `FARTHER` names beside the bounds of
+            `mixed` views, which need not go so far, else that of `transform`.
         contrast_both: whether it compares those of `transform` as well, the sum of the two having the weight.
         temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike. None for
             `TEMPERATURE` beside another divergence, else 0.1.
