@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crvae3d.allocator import kept_memory
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.consistency import Transform
 from crvae3d.evaluation.frozen import Shapes, batches, frozen, seed_of, shown, take
@@ -118,6 +119,7 @@ def _is_figure(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
+@kept_memory()  # over all views, not for each anew
 def robustness(
     encode: Encode,
     classifiers: Mapping[str, LinearClassifier],
