@@ -14,14 +14,13 @@ from pathlib import Path
 
 import torch
 
-from crvae3d.experiment.tables import INVARIANT, PAPER
+from crvae3d.experiment.tables import PAPER
 
 RESULTS = Path(__file__).parent / "results"
 VARIANTS = {
     "CR-VAE": PAPER,
     "VAE": PAPER | {"consistency": 0.0, "views": 0},
     "VAE+Aug": PAPER | {"consistency": 0.0, "views": 1},
-    "invariant": INVARIANT,
 }
 
 

@@ -30,7 +30,7 @@ PLAIN = ELBO(0.005)
 OBJECTIVES = [
     ({}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far)),
     (tables.PAPER, Consistent(PLAIN, 1.0, Views("scale"), 1, "kl", False, "view", 0.0, 0.1)),
-    (tables.INVARIANT, Consistent(PLAIN, 100.0, Views("so3"), 1, "nt-xent", False, "original", 0.0, 0.1)),
+    (tables.INVARIANT, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, Views("so3"))),
     ({"consistency": 0.0}, Consistent(PLAIN, 0.0, None, 0, "kl", False, "original", 0.0, 0.1)),
     ({"consistency": 0.0, "views": 1}, Consistent(PLAIN, 0.0, t, 1, "kl", False, "original", 0.0, 0.1)),
     ({"contrast": 0.0, "views": 3}, Consistent(PLAIN, 1.0, t, 3, "kl", False, "original", 0.0, 0.1)),

@@ -108,7 +108,7 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
         help="mild views that rebuild themselves (of images: the default; beta: see --beta)",
     )
     form.add_argument(
-        "--invariant", action="store_true", help="of shapes: NT-Xent on rotated views, which rebuild the original"
+        "--invariant", action="store_true", help="of shapes: the default, whose NT-Xent compares views in any pose"
     )
     add("--objective", choices=OBJECTIVES, help="none: the regulariser alone (default: elbo)")
     add("--samples", type=int, metavar="K", help="of iwae: in the bound (by itself 5)")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crvae3d.errors import unknown
 from crvae3d.experiment.grid import Cell, Grid, Judging, from_toml
-from crvae3d.experiment.tables import CONTRAST, INVARIANT, PAPER, TEMPERATURE
+from crvae3d.experiment.tables import CONTRAST, PAPER, TEMPERATURE
 from crvae3d.points.models import PointModel
 
 
@@ -29,7 +29,7 @@ CONTROL_CELLS = (
 )
 
 AUG = "beta-VAE+Aug"
-INVARIANT_CELL = "beta-VAE + NT-Xent, so3, original"
+ROTATED_CELL = "beta-VAE + NT-Xent, so3, original"
 TRIPLET = {"divergence": "triplet"}
 NT_XENT = {"divergence": "nt-xent"}
 WASSERSTEIN = {"divergence": "wasserstein"}
@@ -136,7 +136,7 @@ PAPER3D = Grid(
                 "triplet, so3": {"objective": "none", **TRIPLET, "transform": "so3"},
                 "NT-Xent, so3": {"objective": "none", **NT_XENT, "transform": "so3"},
                 "beta-VAE + triplet, so3, original": {**ROTATED, **TRIPLET},
-                INVARIANT_CELL: INVARIANT,
+                ROTATED_CELL: {**ROTATED, **NT_XENT},
             },
         ),
         Cell(f"{AUG}, mixed, original", WIDE, {**MIXED, "consistency": 0.0, "views": 1}, "beta-VAE"),
@@ -162,7 +162,7 @@ PAPER3D = Grid(
     ),
     reference=AUG,
     chosen=(DEFAULT_CELL,),
-    shown=("beta-VAE", DEFAULT_CELL, "NT-Xent, so3", INVARIANT_CELL, "untrained encoder"),
+    shown=("beta-VAE", DEFAULT_CELL, "NT-Xent, so3", ROTATED_CELL, "untrained encoder"),
     sweep=(AUG, "lambda 0.1", "CR-beta-VAE", "lambda 10", "lambda 100"),
 )
 
