@@ -113,7 +113,7 @@ PAPER = {"divergence": "kl", "contrast": 0.0, "transform": "scale", "target": "v
 their ELBO. The default has their KL on views that go farther and rebuild the original, and NT-Xent on others, farther still."""
 
 INVARIANT = {"contrast_transform": "so3"}
-"""For shapes in any pose: the default, whose contrast compares views that are turned over all of SO(3)."""
+"""For shapes in any pose, of few classes: the default, whose contrast compares views that are turned over all of SO(3)."""
 
 
 @dataclass(frozen=True)
