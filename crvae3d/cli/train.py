@@ -5,7 +5,7 @@ The training split less a carved validation tenth is learnt from; the test split
 examples:
   crvae3d train modelnet10 --out runs/cr                       the default CR-VAE, minutes on two cores
   crvae3d train modelnet10 --paper --out runs/paper            the form of the paper: mild views that rebuild themselves
-  crvae3d train modelnet10 --invariant --out runs/inv          for shapes of few classes, in any pose
+  crvae3d train modelnet10 --invariant --out runs/inv          for shapes in any pose: contrast over all rotations
   crvae3d train modelnet10 --consistency 0 --out runs/vae      the plain VAE
   crvae3d train modelnet10 --consistency 0 --views 1 --out runs/aug    views, but no regulariser
   crvae3d train my_meshes --preset tiny --out runs/try         a folder of your own, in seconds

@@ -112,8 +112,8 @@ PAPER = {"divergence": "kl", "contrast": 0.0, "transform": "scale", "target": "v
 """The form of Sinha and Dieng, 2021, for shapes: KL between the posteriors, and a mild view rebuilds itself. beta stays; 1 is
 their ELBO. The default has their KL on views that go farther and rebuild the original, and NT-Xent on others, farther still."""
 
-INVARIANT = {"contrast_transform": "so3"}
-"""For shapes in any pose, of few classes: the default, whose contrast compares views that are turned over all of SO(3)."""
+INVARIANT = {"contrast": CONTRAST, "contrast_transform": "so3"}
+"""For shapes in any pose: the default, whose contrast compares views that are turned over all of SO(3)."""
 
 
 @dataclass(frozen=True)
