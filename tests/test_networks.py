@@ -9,7 +9,7 @@ import torch
 from crvae3d.core.objectives import ELBO
 from crvae3d.errors import InputError
 from crvae3d.points import neighbourhoods
-from crvae3d.points.batch import NUMBERS_A_BLOCK, dense, ragged
+from crvae3d.points.batch import NUMBERS_A_BLOCK, ragged
 from crvae3d.points.folding import TEMPLATES, Folding, _Fold, plane, sphere
 from crvae3d.points.models import PointModel
 from crvae3d.points.neighbourhoods import draw, moments
@@ -149,6 +149,19 @@ class TestLargeClouds:
         encoder, x = encoder_of(dict(input_transform=turn, neighbourhoods=2)), cloud(3, 200)
         torch.testing.assert_close(encoder(x).mean, encoder(x[:, torch.randperm(200)]).mean, rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.parametrize("kind", ["mirrored", "grid", "axes"])
+    def test_nor_does_that_of_points_that_are_like_each_other(self, kind):
+        mirrors = torch.tensor([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1.0]])
+        grid = torch.cartesian_prod(*3 * [torch.linspace(-0.5, 0.5, 7)])
+        points = {
+            "mirrored": (cloud(1, 100) * mirrors[:, None]).reshape(1, -1, 3),
+            "grid": grid[None],
+            "axes": torch.cat([torch.eye(3), -torch.eye(3)]).repeat(30, 1)[None] * torch.rand(180, 1),
+        }[kind]
+        order = torch.randperm(points.shape[1])
+        one, other = (of.take_along_dim(draw(of)[..., None], 1)[0] for of in (points, points[:, order]))
+        assert torch.equal(one.unique(dim=0), other.unique(dim=0)) and len(one.unique(dim=0)) == 64
+
     @pytest.mark.parametrize("size", [40, 64, 150])
     def test_padding_changes_nothing(self, size):
         clouds = [cloud(size), cloud(200)]
@@ -161,9 +174,11 @@ class TestLargeClouds:
     @pytest.mark.parametrize("kind", ["anywhere", "grid", "rounded"])
     def test_the_draw_is_fair(self, kind):
         points = torch.rand(50, 1000, 3)
-        points = {"anywhere": points, "grid": (10 * points).floor() / 10, "rounded": (9999 * points).round() / 9999}[
-            kind
-        ]
+        points = {  # of one and the same grid the same places would be drawn each time
+            "anywhere": points,
+            "grid": (10 * points).floor() / 10 + torch.rand(50, 1, 3),
+            "rounded": (9999 * points).round() / 9999,
+        }[kind]
         drawn = points.take_along_dim(draw(points)[..., None], 1)
         of_drawn, of_all = (torch.cat([of.flatten(0, 1).mean(0), of.flatten(0, 1).var(0)]) for of in (drawn, points))
         assert (of_drawn - of_all).abs().max() < 0.03
@@ -336,28 +351,6 @@ def test_unknown_names_are_refused_with_the_nearest():
     ):
         with pytest.raises(InputError, match="did you mean"):
             build()
-
-
-def test_every_form_of_a_batch_becomes_the_same_tensors():
-    from torch_geometric.data import Batch, Data
-
-    clouds = [torch.randn(4, 3), torch.randn(7, 3)]
-    for form in (
-        clouds,
-        [cloud.numpy() for cloud in clouds],
-        ragged(clouds),
-        Batch.from_data_list([Data(pos=c) for c in clouds]),
-    ):
-        points, mask = dense(form)
-        assert mask.sum(1).tolist() == [4, 7]
-        assert torch.equal(points[0][mask[0]], clouds[0]) and torch.equal(points[1], clouds[1])
-    points, mask = dense(Data(pos=clouds[0]))
-    assert mask is None and torch.equal(points[0], clouds[0])
-    points, mask = dense(clouds[0][None].numpy().astype(">f4"))
-    assert mask is None and torch.equal(points[0], clouds[0])
-    for wrong in (torch.randn(4, 3), torch.randn(2, 4, 2), [], [torch.randn(0, 3)], "cloud"):
-        with pytest.raises(InputError):
-            dense(wrong)
 
 
 def test_decoding_without_gradient_keeps_no_hidden_layer(monkeypatch):

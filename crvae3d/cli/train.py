@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=float, metavar="RATE", help="falls to nought along a cosine (default: 0.001)"
     )
     group.add_argument("--precision", choices=PRECISIONS, help="(default: 32-true)")
-    group.add_argument("--devices", type=int, metavar="N", help="0 for all (default: 1)")
+    group.add_argument("--devices", type=int, metavar="N", help="GPUs, 0 for all; without one, processes (default: 1)")
     group.add_argument("--seed", type=int, metavar="N", help="of weights, order and views (default: 0)")
 
 

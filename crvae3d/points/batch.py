@@ -4,6 +4,7 @@ Everything that takes a batch takes a dense tensor (B, N, 3), a `Ragged`, a list
 a `Data` or `Batch` of PyTorch Geometric. This is the one place where they become tensors.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -26,12 +27,13 @@ class Ragged(NamedTuple):
     mask: Tensor
 
     def to(self, *args: object, **kwargs: object) -> "Ragged":
-        """The same batch on another device."""
-        return Ragged(self.points.to(*args, **kwargs), self.mask.to(*args, **kwargs))
+        """The same batch on another device, its points of another type; what `Tensor.to` takes."""
+        points = self.points.to(*args, **kwargs)
+        return Ragged(points, self.mask.to(points.device, non_blocking=kwargs.get("non_blocking", False)))
 
 
 def ragged(clouds: Sequence[Tensor]) -> Ragged:
-    """Pad clouds (N_i, 3) to the longest.
+    """Pad clouds (N_i, 3) to the longest, in the type that holds the numbers of all.
 
     >>> ragged([torch.ones(2, 3), torch.ones(4, 3)]).mask.sum(1)
     tensor([2, 4])
@@ -41,12 +43,15 @@ def ragged(clouds: Sequence[Tensor]) -> Ragged:
             "a ragged batch is a list of at least one cloud, each of the shape (points, 3) with a point or more"
         )
     sizes = torch.tensor([len(cloud) for cloud in clouds], device=clouds[0].device)
-    points = torch.nn.utils.rnn.pad_sequence(list(clouds), batch_first=True)
+    kind = functools.reduce(torch.promote_types, (cloud.dtype for cloud in clouds))
+    points = torch.nn.utils.rnn.pad_sequence([cloud.to(kind) for cloud in clouds], batch_first=True)
     return Ragged(points, torch.arange(points.shape[1], device=points.device) < sizes[:, None])
 
 
 def dense(x: object) -> tuple[Tensor, Tensor | None]:
-    """Any batch of clouds as points (B, N, 3) and a mask (B, N), which is None where no cloud is padded.
+    """Any batch of clouds as points (B, N, 3) and a mask (B, N), or None for all of a tensor's points.
+
+    Whole numbers become single precision, those of 32 and 64 bits double: it would round them.
 
     Raises:
         InputError: x is none of the forms above.
@@ -60,9 +65,9 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
             )
         if x.shape[1] == 0:
             raise InputError(f"a cloud has at least one point, got {tuple(x.shape)}")
-        return (x if x.is_floating_point() else x.float()), None
+        return _floating(x), None
     if isinstance(x, Ragged):
-        return (x.points if x.points.is_floating_point() else x.points.float()), x.mask
+        return _floating(x.points), x.mask
     if isinstance(x, list | tuple):
         return dense(ragged([_tensor(cloud) for cloud in x]))
     if hasattr(x, "pos"):
@@ -72,11 +77,18 @@ def dense(x: object) -> tuple[Tensor, Tensor | None]:
     )
 
 
+def _floating(x: Tensor) -> Tensor:
+    if x.is_floating_point():
+        return x
+    return x.double() if x.element_size() > 2 else x.float()
+
+
 def _tensor(cloud: object) -> Tensor:
-    """A tensor, also of an array whose bytes are in another machine's order."""
-    return torch.as_tensor(
-        cloud.astype(cloud.dtype.newbyteorder("="), copy=False) if isinstance(cloud, np.ndarray) else cloud
-    )
+    """A tensor, also of an array that is reversed, cannot be written, or whose bytes are in another machine's order."""
+    if isinstance(cloud, np.ndarray):
+        as_it_is = cloud.flags.writeable and min(cloud.strides, default=0) >= 0
+        cloud = cloud.astype(cloud.dtype.newbyteorder("="), order="K" if as_it_is else "C", copy=not as_it_is)
+    return torch.as_tensor(cloud)
 
 
 def _of_pyg(data: object) -> tuple[Tensor, Tensor | None]:
@@ -108,10 +120,12 @@ def to_pyg(data: object, points: Tensor, mask: Tensor | None) -> object:
     if not isinstance(data, Batch):
         clouds = [torch.cat(clouds)]
     changed = any(len(cloud) != len(graph.pos) for graph, cloud in zip(graphs, clouds, strict=True))
+    # Asked of the whole batch: a graph of one point has as many labels as points.
+    gone = [name for name in data.keys() if name in ("face", "edge_index") or data.is_edge_attr(name)]
+    gone += [name for name in data.keys() if name not in ("pos", "batch", "ptr") and data.is_node_attr(name)]
     for graph, cloud in zip(graphs, clouds, strict=True):
         if changed:
-            gone = [name for name in graph.keys() if name in ("face", "edge_index") or graph.is_edge_attr(name)]
-            for name in [*gone, *(name for name in graph.keys() if name != "pos" and graph.is_node_attr(name))]:
+            for name in gone:
                 graph.pop(name, None)
         graph.pos = cloud
     if not isinstance(data, Batch) and data.batch is not None:

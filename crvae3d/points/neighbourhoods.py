@@ -24,18 +24,25 @@ def draw(points: Points, mask: Mask | None = None) -> Tensor | None:
 
     They are those with the largest hash of their coordinates: the same ones in any order, and beside any padding. Of points
     that lie on each other, as where a small cloud is repeated to the size of others, each place is taken once before any
-    is taken again.
+    is taken again. Coordinates are hashed in turn: of sums of theirs points that mirror each other would have the same.
     """
     if points.shape[1] <= SOURCES:
         return None
-    x, y, z = points.detach().float().view(torch.int32).long().unbind(-1)
-    mixed = (x * 73856093 ^ y * 19349663 ^ z * 83492791) & 0xFFFFFFFF
-    rank = (mixed ^ mixed >> 16) * 0x2C1B3C6D & 0xFFFFFFFF
+    rank = 0
+    for bits in (points.detach().float() + 0.0).view(torch.int32).unbind(-1):  # of -0 as of 0
+        rank = _mixed(rank + (bits.long() & 0xFFFFFFFF) & 0xFFFFFFFF)
     rank, place = (rank if mask is None else rank.masked_fill(~mask, -1)).sort(dim=1)
     index = torch.arange(rank.shape[1], device=rank.device).expand_as(rank)
     first = torch.where(rank.diff(dim=1, prepend=rank[:, :1] - 1) != 0, index, 0).cummax(1).values
     again = torch.where(rank < 0, SOURCES, 0) + index - first  # how often it was there before; padding comes last
     return place.take_along_dim((rank - (again << 32)).topk(SOURCES, dim=1).indices, 1)
+
+
+def _mixed(bits: Tensor) -> Tensor:
+    """A hash of 32 bits, of which each depends on all (Wellons, hash-prospector, 2018); no two have the same."""
+    bits = (bits ^ bits >> 16) * 0x21F0AAAD & 0xFFFFFFFF
+    bits = (bits ^ bits >> 15) * 0x735A2D97 & 0xFFFFFFFF
+    return bits ^ bits >> 15
 
 
 def moments(points: Points, scales: int, mask: Mask | None = None, drawn: Tensor | None = None) -> Tensor:

@@ -138,11 +138,11 @@ def check_devices(devices: int) -> None:
         InputError: there are fewer than `devices`.
     """
     if torch.cuda.is_available():
-        there, what = torch.cuda.device_count(), "GPUs"
+        there, what, advice = torch.cuda.device_count(), "GPUs", "--devices 0 takes all"
     else:
-        there, what = cpu_count(), "cores"
+        there, what, advice = cpu_count(), "cores", "--devices 1 computes with all of them"
     if devices > there:
-        raise InputError(f"there are {there} {what}, {devices} were asked for; --devices 0 takes all")
+        raise InputError(f"there are {there} {what}, {devices} were asked for; {advice}")
 
 
 def _trainer(

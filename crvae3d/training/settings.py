@@ -25,7 +25,7 @@ class Training:
         precision: a name in `PRECISIONS`; `bf16-mixed` is fast on GPUs and on processors with AVX-512 BF16,
             and single precision on those that have no kernels for it.
         seed: of the weights, the order of the shapes, the subsets, the views and the posterior's samples.
-        devices: how many devices to train on; 0 for all that Lightning finds.
+        devices: how many GPUs to train on, 0 for all; without one, how many processes, of which 0 is one.
         penalty: weight of what a model asks for its own weights, such as the spectral norms of an NVAE; others ask nothing.
         train_size: learn from so many shapes alone, which the seed draws; None for all. An epoch has as many steps as with
             all: each of them comes the oftener.
@@ -53,9 +53,9 @@ class Training:
             raise InputError(f"train-size must be at least 1, got {self.train_size}")
         if self.points < 2:
             raise InputError(f"points must be at least 2, got {self.points}: a view is half of them")
-        if min(self.seed, self.devices, self.penalty) < 0:
-            told = f"{self.seed}, {self.devices} and {self.penalty}"
-            raise InputError(f"seed, devices and penalty must be nought or more, got {told}")
+        for name in ("seed", "devices", "penalty", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name.replace('_', '-')} must be nought or more, got {getattr(self, name)}")
         if self.seed >= 2**32:
             raise InputError(f"seed must lie in [0, 2^32), got {self.seed}")
         if self.precision not in PRECISIONS:

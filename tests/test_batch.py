@@ -1,0 +1,67 @@
+"""Batches of clouds: what becomes a tensor, and how."""
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from crvae3d.errors import InputError
+from crvae3d.points import augment
+from crvae3d.points.batch import Ragged, dense, ragged
+from crvae3d.points.normalize import NormalizeSphere
+
+
+def test_every_form_of_a_batch_becomes_the_same_tensors():
+    clouds = [torch.randn(4, 3), torch.randn(7, 3)]
+    for form in (
+        clouds,
+        [cloud.numpy() for cloud in clouds],
+        ragged(clouds),
+        Batch.from_data_list([Data(pos=c) for c in clouds]),
+    ):
+        points, mask = dense(form)
+        assert mask.sum(1).tolist() == [4, 7]
+        assert torch.equal(points[0][mask[0]], clouds[0]) and torch.equal(points[1], clouds[1])
+    points, mask = dense(Data(pos=clouds[0]))
+    assert mask is None and torch.equal(points[0], clouds[0])
+    points, mask = dense(clouds[0][None].numpy().astype(">f4"))
+    assert mask is None and torch.equal(points[0], clouds[0])
+    for wrong in (torch.randn(4, 3), torch.randn(2, 4, 2), [], [torch.randn(0, 3)], "cloud"):
+        with pytest.raises(InputError):
+            dense(wrong)
+
+
+def test_clouds_of_several_types_lose_nothing_beside_each_other():
+    exact, whole = torch.rand(5, 3, dtype=torch.float64), torch.randint(0, 9, (4, 3))
+    for clouds in ([whole, exact, exact.float()], [exact, whole]):
+        for points, mask, cloud in zip(*dense(clouds), clouds, strict=True):
+            assert torch.equal(points[mask], cloud.double())
+
+
+def test_whole_numbers_keep_their_digits():
+    shape = torch.randint(0, 100, (1, 50, 3))
+    far = NormalizeSphere()(shape + 637_012_345)
+    torch.testing.assert_close(far, NormalizeSphere()(shape.double()))
+    assert dense(shape.to(torch.int16))[0].dtype == torch.float32
+
+
+def test_arrays_that_are_reversed_or_cannot_be_written_are_taken(recwarn):
+    array = np.random.default_rng(0).random((2, 4, 3))
+    assert torch.equal(dense(array[:, ::-1, ::-1])[0], torch.tensor(array).flip(1, 2))
+    array.flags.writeable = False
+    points, _ = dense(array)
+    points += 1
+    assert torch.equal(dense(list(array))[0] + 1, points) and not recwarn
+
+
+def test_ragged_moves_between_devices():
+    moved = Ragged(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool)).to(torch.device("meta"))
+    assert isinstance(moved, Ragged) and moved.points.is_meta and moved.mask.is_meta
+    half = Ragged(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool)).to(torch.bfloat16, non_blocking=True)
+    assert half.points.dtype == torch.bfloat16 and half.mask.dtype == torch.bool
+
+
+def test_a_graph_of_one_point_keeps_the_labels_of_its_batch():
+    graphs = [Data(pos=torch.randn(n, 3), y=torch.tensor([n]), normal=torch.randn(n, 3)) for n in (1, 9)]
+    fewer = augment.Subset(4)(Batch.from_data_list(graphs))
+    assert fewer.y.tolist() == [1, 9] and "normal" not in fewer and len(fewer.pos) == 5
