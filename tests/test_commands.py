@@ -27,13 +27,14 @@ from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import embed as embed_module
 from crvae3d.experiment import image_tables, runs, tables
-from crvae3d.experiment.evaluate import judged_shapes, print_table
+from crvae3d.experiment.evaluate import judged_shapes
 from crvae3d.experiment.modalities import CLOUDS
 from crvae3d.experiment.runs import has_decoder, one_epoch, told_apart
 from crvae3d.experiment.settings import Settings
 from crvae3d.images.likelihoods import LIKELIHOODS
 from crvae3d.points import models
 from crvae3d.training.settings import PRECISIONS, Training
+from crvae3d.viewers.terminal import print_table
 
 
 @pytest.fixture(scope="module")
@@ -582,6 +583,43 @@ def test_an_evaluation_says_what_is_not_as_it_seems(place, tmp_path, capsys):
     said = " ".join(capsys.readouterr().err.split())
     assert f"--resume {run} goes on" in said and "no class is in both parts" in said
     assert figures["svm_accuracy"] is None and figures["chamfer"] > 0
+
+
+def test_a_run_whose_data_has_grown_neither_goes_on_nor_is_judged_by_what_it_has_learnt_from(place, tmp_path, capsys):
+    every = crvae3d.load(place / "some.npz")
+    write_archive(tmp_path / "x_train.npz", every.train.select(np.arange(len(every.train)) % 8 > 0))
+    write_archive(tmp_path / "x_test.npz", every.test)
+    run = tmp_path / "run"
+    assert main(f"train {tmp_path / 'x.npz'} --preset tiny --epochs 1 --out {run} --quiet".split()) == 0
+    crvae3d.evaluate(run, split="validation", progress=False)
+    write_archive(tmp_path / "x_train.npz", every.train)
+    for command in (f"train --resume {run}", f"evaluate {run} --split validation"):
+        assert main([*command.split(), "--quiet"]) == 2
+        assert "are others now than" in capsys.readouterr().err
+    assert crvae3d.evaluate(run, progress=False)["n_test"] == len(every.test)
+
+
+def test_of_one_class_nothing_is_classified(place, tmp_path):
+    for split, part in crvae3d.load(place / "some.npz").parts.items():
+        write_archive(tmp_path / f"one_{split}.npz", part.select(part.labels == 0))
+    found = crvae3d.evaluate(place / "cr", train=tmp_path / "one.npz", test=tmp_path / "one_test.npz", progress=False)
+    names = ("svm_accuracy", "svm_literature", "knn_accuracy", "untrained_accuracy", "occupancy_accuracy")
+    assert [found[name] for name in names] == 5 * [None] and found["chamfer"] > 0
+
+
+def test_a_file_holds_the_table_of_many_runs(capsys):
+    print_table({f"crvae-of-lambda-{place}": {"svm_accuracy": place / 100} for place in range(14)})
+    told = capsys.readouterr().out
+    assert all(f"crvae-of-lambda-{place} " in told and f"{place}.0" in told for place in range(14))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_a_name_that_no_log_can_hold_is_explained(place, tmp_path, capsys):
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    assert (
+        main(["train", str(place / "some.npz"), "--preset", "tiny", "--epochs", "1", "--out", str(out), "--quiet"]) == 2
+    )
+    assert "name the run by --out" in capsys.readouterr().err and not out.exists()
 
 
 MISTAKES = [

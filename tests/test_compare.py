@@ -360,6 +360,24 @@ def test_data_without_labels_is_refused_before_anything_is_trained(tmp_path):
     assert not list((tmp_path / "out").glob("*/*"))
 
 
+def test_a_test_part_without_labels_is_refused_before_anything_is_trained(archive, tmp_path):
+    shutil.copy(archive.with_name("some_train.npz"), tmp_path / "half_train.npz")
+    write_archive(tmp_path / "half_test.npz", replace(clouds("test", 2, points=64, progress=False), labels=None))
+    with pytest.raises(InputError, match="has no labels"):
+        compare.compare(tmp_path / "half.npz", small(), tmp_path / "out", seeds=1, progress=False, jobs=1)
+    assert not list((tmp_path / "out").glob("*/*"))
+
+
+def test_runs_that_were_judged_on_other_shapes_are_not_set_beside_each_other(archive, tmp_path):
+    grid = Grid("one", SHARED, (Cell("untrained", "controls", control="untrained"),), "untrained", judging=FAST)
+    for split in ("train", "test"):
+        shutil.copy(archive.with_name(f"some_{split}.npz"), tmp_path / f"some_{split}.npz")
+    compare.compare(tmp_path / "some.npz", grid, tmp_path / "out", 1, jobs=1, progress=False)
+    write_archive(tmp_path / "some_test.npz", clouds("test", 4, points=160, progress=False))
+    with pytest.raises(InputError, match="untrained of seed 0 was judged on 48 shapes.* there are 64"):
+        compare.compare(tmp_path / "some.npz", grid, tmp_path / "out", 2, jobs=1, progress=False)
+
+
 def test_a_process_ends_when_the_one_that_started_it_has():
     code = (
         "import os; from multiprocessing import get_context; from crvae3d.experiment.compare import _end_with_parent as end; "

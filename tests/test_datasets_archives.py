@@ -143,6 +143,13 @@ def test_a_broken_archive_is_explained(content, tmp_path):
         read_archive(tmp_path / "x.npz")
 
 
+def test_class_names_in_a_table_are_explained(tmp_path):
+    names = np.array([["a", "b"], ["c", "d"]])
+    np.savez(tmp_path / "x.npz", points=RAW, labels=np.zeros(len(RAW), int), class_names=names)
+    with pytest.raises(InputError, match="class_names must be names"):
+        read_archive(tmp_path / "x.npz")
+
+
 def test_a_bare_array_and_a_missing_file_are_explained(tmp_path):
     np.save(tmp_path / "x.npy", RAW)
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")

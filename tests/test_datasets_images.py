@@ -784,6 +784,7 @@ class TestPictures:
             "textured": ({"a/1.obj": b"", "a/1.png": b"", "a/2.jpg": b""}, False),
             "previews": ({"a/1.npy": b"", "a/1.png": b""}, False),
             "with an array": ({"a/1.png": b"", "a/2.png": b"", "labels.npy": b""}, True),
+            "scans": ({"a.xyz": b"", "b.png": b"", "c.png": b""}, False),
             "nothing": ({"notes.txt": b""}, False),
         }
         for name, (files, expected) in cases.items():

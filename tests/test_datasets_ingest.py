@@ -202,6 +202,18 @@ def test_clouds_are_repeated_or_thinned_to_the_size_of_the_store(count, tmp_path
     assert (used >= 1).sum() == min(count, 256) and used.max() <= -(-256 // count)
 
 
+def test_small_clouds_are_not_filled_up_beyond_the_largest(tmp_path):
+    (place := tmp_path / "clouds").mkdir()
+    for size in (60, 20):
+        np.save(place / f"{size}.npy", np.random.default_rng(0).normal(size=(size, 3)))
+    found = ingest_folder(place, QUIET).train
+    points = dict(zip(found.ids.tolist(), found.coordinates(), strict=True))
+    assert {name: len(of.unique(dim=0)) for name, of in points.items()} == {"60": 60, "20": 20}
+    assert all(len(of) == 60 for of in points.values())
+    trimesh.creation.box().export(place / "box.off")
+    assert ingest_folder(place, QUIET).train.points.shape == (3, 256, 3)
+
+
 def laid_out(*names: str):
     items, beside = lay_out([Source(Path(name), name) for name in names])
     return [(item.id, item.label, item.split) for item in items], [failure.file for failure in beside]
@@ -266,6 +278,17 @@ def test_layouts(case):
 def test_files_beside_the_class_folders_do_not_hide_the_split():
     items, beside = laid_out("cup/train/a.off", "cup/test/b.off", "list.txt")
     assert [split for _, _, split in items] == ["train", "test"] and beside == ["list.txt"]
+
+
+@pytest.mark.parametrize("around", ["", "mine/"])
+@pytest.mark.parametrize("stray", ["splits/train_list.txt", "notes.txt"])
+def test_nor_do_lists_beside_the_splits(around, stray):
+    files = [
+        f"{around}{split}/{label}/{split[:2]}_{label}.xyz" for split in ("train", "test") for label in ("cup", "jar")
+    ]
+    items, beside = laid_out(*files, around + stray)
+    assert items == [(f"{split[:2]}_{label}", label, split) for split in ("train", "test") for label in ("cup", "jar")]
+    assert beside == [around + stray]
 
 
 def test_links_are_followed_but_not_round_in_circles_nor_to_nothing(folder):

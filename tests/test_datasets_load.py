@@ -154,6 +154,22 @@ def test_check_counts_failures_and_twins(folder):
     assert "1 groups of identical shapes, 1 under several labels, 1 in several parts" in text
 
 
+def test_check_names_every_twin_those_that_matter_first(folder):
+    (folder / "ball" / "train" / "ball_9.ply").write_bytes((folder / "ball" / "train" / "ball_0.ply").read_bytes())
+    (folder / "ball" / "train" / "crossing.ply").write_bytes(next((folder / "box" / "test").iterdir()).read_bytes())
+    text = str(check(str(folder), **QUIET))
+    assert "2 groups" in text and text.index("crossing (train)") < text.index("ball_0 (train) = ball_9 (train)")
+
+
+def test_a_scan_in_order_is_packed_in_random_order(tmp_path):
+    scan = np.sort(np.random.default_rng(0).normal(size=(2, 400, 3)), axis=1).astype(np.float32)
+    np.savez(tmp_path / "scan.npz", points=scan)
+    pack(str(tmp_path / "scan.npz"), tmp_path / "packed.npz", points=400, progress=False)
+    packed, own = (load(tmp_path / f"{name}.npz").train for name in ("packed", "scan"))
+    assert (packed.first(100).coordinates() - own.first(100).coordinates()).abs().max() < 5e-5
+    assert (packed.coordinates().sort(1).values - own.coordinates().sort(1).values).abs().max() < 5e-5
+
+
 def test_check_of_an_archive_without_labels(tmp_path):
     points = np.random.default_rng(0).normal(size=(3, 9, 3))
     np.savez(tmp_path / "x.npz", points=points[[0, 1, 2, 1]])

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train what is not trained yet, compare, say where the page is."""
     from crvae3d.experiment.demo import demo
-    from crvae3d.experiment.evaluate import print_table
+    from crvae3d.viewers.terminal import print_table
 
     print_table(demo(arguments.out, arguments.epochs, arguments.seed, arguments.overwrite, not arguments.quiet))
     print(f"Open the page: {(arguments.out / 'page.html').resolve()}")

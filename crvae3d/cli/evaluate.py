@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, print the table, write page and figures."""
-    from crvae3d.experiment.evaluate import evaluate_runs, print_table
+    from crvae3d.experiment.evaluate import evaluate_runs
     from crvae3d.experiment.plugin import load_plugin
+    from crvae3d.viewers.terminal import print_table
 
     load_plugin(arguments.plugin)
     found = evaluate_runs(

@@ -138,7 +138,10 @@ def _text(column: np.ndarray) -> np.ndarray:
 
 
 def _labels(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    class_names = tuple(_text(np.atleast_1d(arrays.get("class_names", np.empty(0)))).tolist())
+    class_names = arrays.get("class_names", np.empty(0))
+    if class_names.ndim > 1:
+        raise InputError(f"{path}: class_names must be names (classes,), got {class_names.shape}")
+    class_names = tuple(_text(np.atleast_1d(class_names)).tolist())
     labels = arrays.get("labels")
     if labels is None:
         return None, ()

@@ -69,8 +69,7 @@ class Report:
         )
         lines += [
             "  " + " = ".join(f"{id} ({split})" for id, split in zip(group.ids, group.splits, strict=True))
-            for group in self.twins
-            if group.contradict or group.leak
+            for group in sorted(self.twins, key=lambda group: not (group.contradict or group.leak))
         ]
         return "\n".join(lines)
 

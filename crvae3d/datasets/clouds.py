@@ -135,10 +135,12 @@ class Clouds(torch.utils.data.Dataset):
         if not 0 < points <= self.points.shape[1]:
             raise InputError(f"points must lie in 1..{self.points.shape[1]}, which is what is stored, got {points}")
         if self.points.dtype.kind == "f" and points < self.points.shape[1]:
-            return replace(
-                self, points=self.points[:, np.random.default_rng(0).permutation(self.points.shape[1])[:points]]
-            )
+            return self.shuffled(points)
         return replace(self, points=self.points[:, :points])
+
+    def shuffled(self, points: int | None = None) -> "Clouds":
+        """So many points of each shape, or all, from the same random places of each, in the same order each time."""
+        return replace(self, points=self.points[:, np.random.default_rng(0).permutation(self.points.shape[1])[:points]])
 
     def own_units(self, points: np.ndarray, index: int) -> np.ndarray:
         """`points` (M, 3) of the shape at `index`, taken back to the units of the file that it came from."""

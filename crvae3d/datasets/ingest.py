@@ -37,7 +37,8 @@ class Ingest:
 
     Attributes:
         points: how many are drawn from each shape, once; denser than any training size, so that each epoch can draw
-            a subset of its own.
+            a subset of its own. Clouds that are all smaller keep as many as the largest of them has, and smaller ones
+            beside that are repeated.
         seed: of the draws; each file's generator also depends on its own name, and on nothing else.
         y_up: the files have y up and are turned to z up; `mesh_center` then holds for the turned shapes.
         jobs: processes, None for one a core.
@@ -99,12 +100,13 @@ def _fill(
 ) -> None:
     shape = (len(items), settings.points, 3)
     points = allocate(part / POINTS, shape, np.int16)
-    rows, failed = [], list(failures)
+    rows, failed, most = [], list(failures), 0
     for item, row in zip(items, _read_all(items, name, settings), strict=True):
         if isinstance(row, str):
             failed.append(Failure(item.source.name, row))
             continue
         points[len(rows)] = row.points
+        most = max(most, row.own)
         rows.append((item.id, item.label, item.split, row.center, row.scale, row.digest))
     if not any(split == "train" for _, _, split, *_ in rows):
         report = folder.with_name(f"{folder.name}.{FAILURES}")
@@ -114,8 +116,8 @@ def _fill(
         told = f"{known} files" if known == len(items) else f"{known} training files"
         raise InputError(f"{name}: none of {told} can be used ({first}); all reasons are in {report}")
     points.flush()
-    if len(rows) < len(items):
-        np.save(part / "kept.npy", points[: len(rows)])
+    if len(rows) < len(items) or most < settings.points:
+        np.save(part / "kept.npy", points[: len(rows), :most])
         del points  # Windows replaces no file that is mapped
         (part / "kept.npy").replace(part / POINTS)
     write_store(part, None, rows, failed)

@@ -19,6 +19,7 @@ SPLITS = {"train": "train", "val": "train", "valid": "train", "validation": "tra
 
 
 BESIDE = "it lies beside the class folders, so it has no label"
+NO_SPLIT = "it lies in no folder of a split, where others lie in train and in another"
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,24 @@ class Item:
 
 
 def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
-    """The items of a folder, and the files that lie beside its class folders and so have no label."""
+    """The items of a folder, and the files that lie beside its class folders or its splits and so are left out."""
     inside = [source for source in sources if "/" in source.name]
     beside = [Failure(source.name, BESIDE) for source in sources]
     beside = [failure for failure in beside if "/" not in failure.file] if inside else []
     sources = inside or sources
     folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
     depth = _split_depth(folders)
+    if depth is not None:
+        beside += [
+            Failure(source.name, NO_SPLIT)
+            for source, parts in zip(sources, folders, strict=True)
+            if _at(parts, depth) not in SPLITS
+        ]
+        sources = [source for source, parts in zip(sources, folders, strict=True) if _at(parts, depth) in SPLITS]
+        folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
     labels = _labels(folders, depth, [PurePosixPath(source.name).stem for source in sources])
     names = _unique_names([source.name for source in sources])
-    splits = [SPLITS[parts[depth].lower()] if depth is not None else "train" for parts in folders]
+    splits = ["train" if depth is None else SPLITS[_at(parts, depth)] for parts in folders]
     items = [Item(*of_file) for of_file in zip(sources, names, labels, splits, strict=True)]
     if any(item.label is not None for item in items):  # or inside a split's folder, beside those of its classes
         beside += [Failure(item.source.name, BESIDE) for item in items if item.label is None]
@@ -52,13 +61,23 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
 def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
     """Which folder of each path is its split: the first, the last or the second; None for no such.
 
-    It is one in every path, because `train` alone may well be a class beside `car`.
+    It is one in every path, because `train` alone may well be a class beside `car`; where there are several splits, such
+    as train and test, in most paths, because lists and notes lie beside them.
     """
-    for depth in (0, -1, 1) if all(len(parts) > 1 for parts in folders) else (0, -1):
-        found = {parts[depth].lower() if parts else "" for parts in folders}
-        if "train" in found and found <= SPLITS.keys():
+    found = {depth: [_at(parts, depth) for parts in folders] for depth in (0, -1, 1)}
+    for depth, names in found.items():
+        if "train" in names and set(names) <= SPLITS.keys():
+            return depth
+    for depth, names in found.items():
+        known = [name for name in names if name in SPLITS]
+        if "train" in known and len(set(known)) > 1 and 2 * len(known) > len(names):
             return depth
     return None
+
+
+def _at(folders: tuple[str, ...], depth: int) -> str:
+    """The name of one folder of a path in small letters; empty where the path has no such."""
+    return folders[depth].lower() if -len(folders) <= depth < len(folders) else ""
 
 
 def _labels(folders: list[tuple[str, ...]], depth: int | None, stems: list[str]) -> list[str | None]:

@@ -41,7 +41,11 @@ def pack(data: str, output: str | Path, points: int = 2048, overwrite: bool = Fa
             raise InputError(f"{path} exists; name another output, or replace it with --overwrite")
     output.parent.mkdir(parents=True, exist_ok=True)
     for path, clouds in parts.items():
-        write_archive(path, clouds.first(points))
+        chosen = clouds.first(points)
+        scan = (
+            points == clouds.points.shape[1] and clouds.points.dtype.kind == "f"
+        )  # else it is in random order already
+        write_archive(path, chosen.shuffled() if scan else chosen)
     if output not in parts:
         output.unlink(missing_ok=True)
     return tuple(parts)

@@ -28,12 +28,14 @@ class Row:
         center: float64 (3,).
         scale: the largest distance from the centre, in the user's units.
         digest: the content of the file, to find duplicates.
+        own: so many of the points were drawn; of a smaller cloud they are repeated.
     """
 
     points: np.ndarray
     center: np.ndarray
     scale: float
     digest: str
+    own: int
 
 
 def sample_source(source: Source, count: int, seed: int, y_up: bool = False) -> Row | str:
@@ -54,7 +56,7 @@ def sample_source(source: Source, count: int, seed: int, y_up: bool = False) -> 
     if not 0 < scale < np.inf:
         return "its points coincide up to rounding, or are too far apart for numbers"
     coordinates = np.resize(distinct, (count, 3))
-    return Row(quantise((coordinates - center) / scale), center, float(scale), shape.digest())
+    return Row(quantise((coordinates - center) / scale), center, float(scale), shape.digest(), len(distinct))
 
 
 def generator_of(name: str, seed: int) -> np.random.Generator:

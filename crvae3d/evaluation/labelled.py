@@ -87,8 +87,8 @@ def labelled_figures(
 
 
 def share_classes(train_labels: np.ndarray, test_labels: np.ndarray) -> bool:
-    """Whether any class that is judged is among those that are fitted; else no classifier can name one."""
-    return len(np.intersect1d(train_labels, test_labels)) > 0
+    """Whether any class that is judged is among those that are fitted, and these are several; else nothing is classified."""
+    return len(np.unique(train_labels)) > 1 and len(np.intersect1d(train_labels, test_labels)) > 0
 
 
 def _few_shot(

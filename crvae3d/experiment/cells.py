@@ -6,7 +6,7 @@ A folder is done when it holds `figures_<split>.json`, of a training and a judgi
 import functools
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch.utils.data import Subset
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
+from crvae3d.datasets.splits import Splits
 from crvae3d.device import best_device
 from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.evaluate import PLAIN, Figures, Further, evaluate_model
@@ -28,7 +29,16 @@ from crvae3d.experiment.evaluate import IN_FULL, POINTS, judged_shapes, some, tu
 from crvae3d.experiment.grid import Cell, Judging
 from crvae3d.experiment.modalities import CLOUDS, modality_of
 from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS
-from crvae3d.experiment.runs import control_of, decodes, is_finished, learn_from, one_epoch, train, without_decoder
+from crvae3d.experiment.runs import (
+    check_learnt_from,
+    control_of,
+    decodes,
+    is_finished,
+    learn_from,
+    one_epoch,
+    train,
+    without_decoder,
+)
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.training.supervised import fit_supervised
@@ -131,6 +141,23 @@ def run(task: Task) -> None:
         part.replace(task.figures_file)
 
 
+def check_sizes(splits: Splits, split: str, done: Mapping[tuple[str, int], Mapping[str, object]]) -> None:
+    """Refuse to set runs beside each other that were not judged on as many shapes.
+
+    Raises:
+        InputError: a part has grown or shrunk since.
+    """
+    known, judged = (splits.train, splits.test) if split == "test" else learn_from(splits)
+    sizes = len(known), len(judged)
+    for (cell, seed), figures in done.items():
+        then = figures.get("n_train", sizes[0]), figures.get("n_test", sizes[1])
+        if then != sizes:
+            raise InputError(
+                f"{cell} of seed {seed} was judged on {then[1]:,} shapes, its classifiers fitted on {then[0]:,}, and there are "
+                f"{sizes[1]:,} and {sizes[0]:,} now: choose another output folder"
+            )
+
+
 @contextmanager
 def _at_work_in(folder: Path) -> Iterator[None]:
     """Keep other processes out of a run folder; those of a grid that was killed are given time to end."""
@@ -157,6 +184,8 @@ def _trained(task: Task) -> nn.Module:
     if not is_finished(task.folder):  # of a broken checkpoint nothing can go on
         whole = zipfile.is_zipfile(task.folder / "last.ckpt")
         train(task.settings, task.folder, whole, overwrite=True, progress=False)
+    elif task.split == "validation":
+        check_learnt_from(task.folder, _shapes(task)[0].points)
     model = VAE.from_pretrained(task.folder, best_device())
     return model if decodes(task.settings) else without_decoder(model)
 

@@ -24,7 +24,7 @@ from crvae3d.datasets.load import is_images, load
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import PLAIN
-from crvae3d.experiment.cells import Task, run
+from crvae3d.experiment.cells import Task, check_sizes, run
 from crvae3d.experiment.comparison import gather, write_results
 from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grid import Cell, Grid
@@ -89,7 +89,9 @@ def compare(
     waiting = [task for task in asked if task.run not in done]
     forms = {tuple(modality_of(task.settings.model).loading(task.settings.model).items()) for task in waiting}
     for form in forms:  # read once, before several do
-        _check_data(load(str(data), root, progress=progress, **dict(form)), str(data), split)
+        splits = load(str(data), root, progress=progress, **dict(form))
+        _check_data(splits, str(data), split)
+        check_sizes(splits, split, done)
     try:
         _run_all(waiting, asked, jobs, plugin, progress)
     finally:  # what is done is worth a table, also after Ctrl-C
@@ -144,7 +146,8 @@ def _settings(data: str, root: str | Path | None, cell: Cell, options: dict[str,
 
 
 def _check_data(splits: Splits, data: str, split: str) -> None:
-    if splits.train.labels is None:
+    judged = splits.test if split == "test" and splits.test is not None else splits.train
+    if splits.train.labels is None or judged.labels is None:
         raise InputError(f"{data} has no labels, and a comparison judges by them: name a labelled dataset")
     if split == "test" and splits.test is None:
         raise InputError(

@@ -15,11 +15,19 @@ from crvae3d.device import best_device
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import Figures, Further, evaluate_controls, evaluate_model
 from crvae3d.evaluation.labelled import LabelledShapes, share_classes
-from crvae3d.evaluation.robustness import Corrupted, flat
+from crvae3d.evaluation.robustness import Corrupted
 from crvae3d.experiment.embed import check_writable
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE
-from crvae3d.experiment.runs import control_of, has_decoder, is_finished, learn_from, told_apart, without_decoder
+from crvae3d.experiment.runs import (
+    check_learnt_from,
+    control_of,
+    has_decoder,
+    is_finished,
+    learn_from,
+    told_apart,
+    without_decoder,
+)
 from crvae3d.experiment.settings import Settings, provenance
 from crvae3d.points.corrupt import CORRUPTIONS
 
@@ -88,6 +96,8 @@ def evaluate_runs(
     loading = {"progress": progress} | modality.loading(first.model)
     if train is None:
         *found, source = judged_shapes(first.data, root or first.root, split, **loading)
+        if split == "validation":
+            _check_unseen(runs, first.data, found[0])
     else:
         *found, source = _two_datasets(first.model, train, test, root, **loading)
     shapes = _labelled([modality.judged(part, first.model, points) for part in found])
@@ -131,11 +141,18 @@ def _remark(runs: Sequence[Path], data: str | None) -> None:
         say(f"all runs are judged on {data}; {', '.join(others)} learnt from other data")
 
 
+def _check_unseen(runs: Sequence[Path], data: str, rest: Clouds | Images) -> None:
+    """Refuse to judge by a validation part runs that have learnt from other shapes of that data than the rest of it."""
+    for run in runs:
+        if Settings.read(run).data == data:
+            check_learnt_from(run, rest)
+
+
 def _labelled(parts: Sequence[Clouds | Images]) -> list[LabelledShapes]:
     """What is fitted on and what is judged, with a word where labels are no use."""
     shapes = [LabelledShapes(part, part.labels) for part in parts]
     if all(one.labels is not None for one in shapes) and not share_classes(*(one.labels for one in shapes)):
-        say("no class is in both parts: no classifier can be judged, only what needs none")
+        say("no class is in both parts, or there is one alone: no classifier can be judged, only what needs none")
     return shapes
 
 
@@ -236,61 +253,3 @@ def turned_and_thinned(test: Clouds, points: int) -> tuple[Corrupted, ...]:
         Corrupted(turned, LabelledShapes(fewer, test.labels)),
         Corrupted({"thin": CORRUPTIONS["thin"]}, LabelledShapes(test, test.labels)),
     )
-
-
-def print_table(figures: dict[str, dict[str, object]]) -> None:
-    """The figures that matter most, a column a run, on standard output; alarms below."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from crvae3d.viewers.explained import explain
-
-    table = Table(title="frozen codes")
-    table.add_column("")
-    for name in figures:
-        table.add_column(escape(name), justify="right")
-    numbers = [flat(one) for one in figures.values()]
-    for key in (key for key in SHOWN if any(key in one for one in numbers)):
-        told = explain(key)
-        values = [told.show(one.get(key)) for one in numbers]
-        table.add_row(f"{told.title}{f' ({told.unit})' if told.unit else ''}", *values)
-    console = Console()
-    console.print(table)
-    for name, one in figures.items():
-        for alarm in one.get("alarms", ()):
-            console.print(f"[bold red]{escape(f'{name}: {alarm}')}[/]")
-
-
-SHOWN = (
-    "svm_accuracy",
-    "svm_accuracy_pooled",
-    "svm_literature",
-    "untrained_accuracy",
-    "untrained_accuracy_pooled",
-    "occupancy_accuracy",
-    "pixels_accuracy",
-    "robust/azimuth",
-    "untrained_robust/azimuth",
-    "robust/so3",
-    "untrained_robust/so3",
-    "robust/thin",
-    "untrained_robust/thin",
-    "knn_accuracy",
-    "untrained_knn_accuracy",
-    "few_shot_10_10",
-    "retrieval_map",
-    "nmi",
-    "chamfer",
-    "mean_squared_error",
-    "log_likelihood_1000",
-    "nll_1000",
-    "nll_error",
-    "nld_1000",
-    "nld_error",
-    "n_sampled",
-    "bits_per_dimension",
-    "consistency_gap",
-    "consistency_shift",
-    "active_units",
-)

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import hashlib
 import json
 import math
 import os
@@ -52,14 +53,13 @@ def train(
     # Lightning starts the other processes of a training anew, with this variable set.
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if resume:
-        kept = Settings.read(out)
-        if control_of(out) is not None:
-            raise InputError(f"{out} holds the control {control_of(out)!r} of a comparison, which cannot go on")
-        settings = replace(kept, root=settings.root or kept.root)
+        settings = _kept(out, settings.root)
     training, model = settings.training, VAE.build(settings.model, settings.training.seed)
     modality = modality_of(settings.model)
     splits = load(settings.data, settings.root, progress=progress and first, **modality.loading(settings.model))
     rest, validation = learn_from(splits)
+    if resume:
+        check_learnt_from(out, rest)
     epoch = one_epoch(len(rest), training)
     points = modality.points(rest, training.points)
     if first and points < training.points:
@@ -75,7 +75,7 @@ def train(
     check_devices(training.devices)
     if first and not resume:  # only now: a mistake in the settings or the data costs no folder
         _make_room(out, overwrite)
-        settings.write(out, source=splits.form)
+        settings.write(out, source=splits.form, shapes=_names(rest))
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
     known, seen = on_the_gpu_if_it_fits(rest, validation, training)
@@ -85,6 +85,14 @@ def train(
     if first and _mostly_skipped(out):  # fit says so itself, but of a run that had gone through all of its epochs
         raise Diverged(f"most steps of {out} were not finite: train it anew with a lower learning-rate or weights")
     return model.eval()
+
+
+def _kept(out: Path, root: str | None) -> Settings:
+    """The settings that a run goes on with, its data at `root` where one is given."""
+    kept = Settings.read(out)
+    if control_of(out) is not None:
+        raise InputError(f"{out} holds the control {control_of(out)!r} of a comparison, which cannot go on")
+    return replace(kept, root=root or kept.root)
 
 
 @functools.cache
@@ -130,6 +138,25 @@ def learn_from(splits: Splits) -> tuple[Clouds | Images, Clouds | Images]:
     if splits.validation is not None:
         return splits.train, splits.validation
     return carve(splits.train, VALIDATION_SHARE, VALIDATION_SEED)
+
+
+def check_learnt_from(folder: Path, rest: Clouds | Images) -> None:
+    """Refuse a run that has learnt from other shapes than `rest`, so that some of the validation part may be among them.
+
+    Raises:
+        InputError: it has; runs that do not say, of before they did, are taken.
+    """
+    kept = json.loads((folder / SETTINGS).read_text()).get("made_by", {}).get("shapes")
+    if kept not in (None, _names(rest)):
+        raise InputError(
+            f"the training shapes of {Settings.read(folder).data} are others now than {folder} learnt from, and so is the "
+            "validation part: train it anew, or judge it by a test part"
+        )
+
+
+def _names(shapes: Clouds | Images) -> str:
+    """A digest of the names of shapes."""
+    return hashlib.blake2b("\0".join(shapes.ids).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def one_epoch(shapes: int, training: Training) -> np.ndarray:
@@ -183,6 +210,11 @@ def told_apart(runs: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _make_room(out: Path, overwrite: bool) -> None:
+    try:
+        str(out.absolute()).encode()
+    except UnicodeEncodeError:
+        told = str(out).encode("utf-8", "backslashreplace").decode()
+        raise InputError(f"{told} is no name in UTF-8, and logs need one: name the run by --out") from None
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:

@@ -138,15 +138,17 @@ class Settings:
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{folder / SETTINGS} is not the settings of a run ({error}); train it anew") from None
 
-    def write(self, folder: Path, source: str = "", control: str | None = None) -> None:
+    def write(self, folder: Path, source: str = "", shapes: str = "", control: str | None = None) -> None:
         """Write them with the form of the data, the versions, the commit and the machine that they ran on.
 
         Args:
             source: the form of the data.
+            shapes: a digest of those that are learnt from.
             control: which one the folder holds, where it is no training of a model.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        told = asdict(self) | {"made_by": {"source": source} | provenance()} | ({"control": control} if control else {})
+        made_by = {"source": source} | ({"shapes": shapes} if shapes else {}) | provenance()
+        told = asdict(self) | {"made_by": made_by} | ({"control": control} if control else {})
         part = folder / f"{SETTINGS}.part"
         part.write_text(json.dumps(told, indent=2, default=_plain) + "\n")
         part.replace(folder / SETTINGS)

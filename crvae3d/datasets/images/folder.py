@@ -11,11 +11,11 @@ from crvae3d.datasets.sources import Source, expanded, list_sources
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError
 
-_MESHES = frozenset((".off", ".obj", ".stl", ".ply", ".glb", ".gltf"))
+_SHAPES = frozenset((".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".xyz"))
 
 
 def is_picture_folder(place: str | Path) -> bool:
-    """Whether the folder or zip `place` holds pictures and no mesh, since meshes have their textures beside them; or is one.
+    """Whether the folder or zip `place` holds pictures and no shape, since shapes have textures and previews; or is one.
 
     Nor as many arrays `.npy` as pictures: those are clouds with their previews.
 
@@ -27,8 +27,8 @@ def is_picture_folder(place: str | Path) -> bool:
     place = expanded(place)
     if place.is_file() and place.suffix.lower() != ".zip":
         return place.suffix.lower() in SUFFIXES
-    found = Counter(source.suffix for source in list_sources(place, (*SUFFIXES, *_MESHES, ".npy")))
-    return found.total() > 2 * found[".npy"] and not found.keys() & _MESHES
+    found = Counter(source.suffix for source in list_sources(place, (*SUFFIXES, *_SHAPES, ".npy")))
+    return found.total() > 2 * found[".npy"] and not found.keys() & _SHAPES
 
 
 def load_pictures(
