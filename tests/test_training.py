@@ -177,8 +177,11 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     check_devices(1), check_devices(0)
-    with pytest.raises(InputError, match="there are 1 GPUs, 2 were asked for"):
+    with pytest.raises(InputError, match="there are 1 GPUs, 2 were asked for; --devices 0 takes all"):
         check_devices(2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="cores, 9999 were asked for; --devices 1 computes with all of them"):
+        check_devices(9999)
 
 
 def test_an_epoch_of_few_shapes_has_each_once_before_any_again():
