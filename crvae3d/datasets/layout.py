@@ -9,6 +9,7 @@ chair_1.off                           neither
 """
 
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import PurePosixPath
 
 from crvae3d.datasets.sources import Source
@@ -41,13 +42,11 @@ def lay_out(sources: list[Source]) -> tuple[list[Item], list[Failure]]:
     folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
     depth = _split_depth(folders)
     if depth is not None:
+        known = [_at(parts, depth) in SPLITS for parts in folders]
         beside += [
-            Failure(source.name, NO_SPLIT)
-            for source, parts in zip(sources, folders, strict=True)
-            if _at(parts, depth) not in SPLITS
+            Failure(source.name, NO_SPLIT) for source, is_known in zip(sources, known, strict=True) if not is_known
         ]
-        sources = [source for source, parts in zip(sources, folders, strict=True) if _at(parts, depth) in SPLITS]
-        folders = [PurePosixPath(source.name).parts[:-1] for source in sources]
+        sources, folders = list(compress(sources, known)), list(compress(folders, known))
     labels = _labels(folders, depth, [PurePosixPath(source.name).stem for source in sources])
     names = _unique_names([source.name for source in sources])
     splits = ["train" if depth is None else SPLITS[_at(parts, depth)] for parts in folders]

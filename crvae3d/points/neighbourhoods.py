@@ -24,7 +24,7 @@ def draw(points: Points, mask: Mask | None = None) -> Tensor | None:
 
     They are those with the largest hash of their coordinates: the same ones in any order, and beside any padding. Of points
     that lie on each other, as where a small cloud is repeated to the size of others, each place is taken once before any
-    is taken again. Coordinates are hashed in turn: of sums of theirs points that mirror each other would have the same.
+    is taken again. Coordinates are hashed in turn: joined by exclusive or, hashes of points that mirror each other agree.
     """
     if points.shape[1] <= SOURCES:
         return None
@@ -39,7 +39,7 @@ def draw(points: Points, mask: Mask | None = None) -> Tensor | None:
 
 
 def _mixed(bits: Tensor) -> Tensor:
-    """A hash of 32 bits, of which each depends on all (Wellons, hash-prospector, 2018); no two have the same."""
+    """A hash of 32 bits, of which each depends on all (Wellons, hash-prospector); no two have the same."""
     bits = (bits ^ bits >> 16) * 0x21F0AAAD & 0xFFFFFFFF
     bits = (bits ^ bits >> 15) * 0x735A2D97 & 0xFFFFFFFF
     return bits ^ bits >> 15
