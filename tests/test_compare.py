@@ -24,7 +24,7 @@ from crvae3d.evaluation.codes import encode
 from crvae3d.evaluation.information import active_units
 from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment import cells, compare, tables
-from crvae3d.experiment.comparison import gather
+from crvae3d.experiment.comparison import described, gather
 from crvae3d.experiment.evaluate import evaluate_runs
 from crvae3d.experiment.grid import Cell, Grid, Judging
 from crvae3d.experiment.pretrained import VAE
@@ -33,7 +33,15 @@ from crvae3d.experiment.settings import Settings
 from crvae3d.points.corrupt import CORRUPTIONS
 from crvae3d.points.models import ENCODERS
 
-FAST = Judging(points=128, robust_shapes=12, robust_points=128, likelihood_shapes=2, likelihood_points=64, episodes=2)
+FAST = Judging(
+    points=128,
+    turned_shapes=20,
+    robust_shapes=12,
+    robust_points=128,
+    likelihood_shapes=2,
+    likelihood_points=64,
+    episodes=2,
+)
 SHARED = {"preset": "tiny", "epochs": 2, "batch_size": 16, "points": 64, "code_size": 8, "encoder_widths": (8, 16)}
 
 
@@ -158,6 +166,35 @@ def test_every_kind_of_corruption_is_judged_and_the_untrained_encoder_begins_wit
         means = encode(model, load(archive_of(out), progress=False).test.first(128), progress=False).means
         assert found["active_units"] == active_units(means)
     assert figures(out, "untrained", 0)["svm_accuracy_pooled"] != figures(out, "untrained", 1)["svm_accuracy_pooled"]
+
+
+def test_so_many_shapes_are_corrupted_as_the_grid_asks_for(done):
+    comparison, out = done
+    for family, accuracies in figures(out, "VAE")["robustness"][""].items():
+        named = [accuracy * (20 if family in ("azimuth", "so3", "thin") else 12) for accuracy in accuracies]
+        assert named == pytest.approx([round(count) for count in named], abs=1e-6), family
+    assert any(
+        "of turned and thinned ones 20 at most, of the other kinds 12 at most" in note for note in comparison.notes
+    )
+
+
+def test_what_was_judged_before_there_was_a_choice_of_turned_shapes_was_judged_on_all(archive, tmp_path):
+    every = replace(FAST, turned_shapes=0)
+    grid = Grid("one", SHARED, (Cell("untrained", control="untrained"),), "untrained", judging=every)
+    task = compare.tasks_of(grid, archive, tmp_path / "runs", 1, "test", None, {}, progress=False)[0]
+    before = described(task)
+    del before["judging"]["turned_shapes"]
+    kept = tmp_path / "results" / "test" / "results.json"
+    for path in (kept, task.figures_file):
+        path.parent.mkdir(parents=True)
+    told = {"settings": before, "figures": {"svm_accuracy": 0.5}}
+    kept.write_text(json.dumps({"cells": {"untrained": {"runs": {"0": told}}}}))
+    for asked, found in ((task, {task.run: {"svm_accuracy": 0.5}}), (replace(task, judging=FAST), {})):
+        assert gather([asked], tmp_path / "results", "test") == found
+    task.figures_file.write_text(
+        json.dumps({"svm_accuracy": 0.5, "judging": before["judging"] | {"control": "untrained"}})
+    )
+    assert task.figures()["svm_accuracy"] == 0.5 and replace(task, judging=FAST).figures() is None
 
 
 def archive_of(out) -> str:

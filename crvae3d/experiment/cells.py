@@ -84,7 +84,8 @@ class Task:
         if not self.figures_file.exists():
             return None
         found = json.loads(self.figures_file.read_text())
-        if {"control": self.cell.control} | found["judging"] != self.judged_as:
+        known = asdict(Judging()) | {"control": self.cell.control}  # what an earlier version did not know yet
+        if known | found["judging"] != self.judged_as:
             return None
         return self.meaningful(found)
 
@@ -256,7 +257,8 @@ def _corrupted(test: LabelledShapes, judging: Judging) -> tuple[Corrupted, ...]:
     dense = test.points.first(min(POINTS, test.points.points.shape[1]))
     fewer = some(dense.first(min(judging.robust_points, dense.points.shape[1])), judging.robust_shapes)
     kinds = {family: at for family, at in CORRUPTIONS.items() if family not in IN_FULL}
-    return *turned_and_thinned(dense, judging.robust_points), Corrupted(kinds, LabelledShapes(fewer, fewer.labels))
+    turned = turned_and_thinned(some(dense, judging.turned_shapes), judging.robust_points)
+    return *turned, Corrupted(kinds, LabelledShapes(fewer, fewer.labels))
 
 
 def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:

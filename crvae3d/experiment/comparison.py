@@ -11,7 +11,7 @@ from crvae3d.evaluation.estimates import Estimate, estimate, paired_difference
 from crvae3d.evaluation.evaluate import Figures
 from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment.cells import Task
-from crvae3d.experiment.grid import Grid
+from crvae3d.experiment.grid import Grid, Judging
 from crvae3d.experiment.modalities import modality_of
 from crvae3d.experiment.pretrained import model_of
 from crvae3d.experiment.settings import NO_BF16, provenance
@@ -42,8 +42,8 @@ SHORT_OF_IMAGES = (
 )
 
 _CORRUPTED = (
-    "Corrupted shapes are judged by the classifier that was fitted on clean ones, in {} kinds and five strengths: turned and "
-    "thinned ones are all of the part, of the other kinds {}."
+    "Corrupted shapes are judged by the classifier that was fitted on clean ones, in {} kinds and five strengths: of turned "
+    "and thinned ones {}, of the other kinds {}."
 )
 RESULTS = "results.json"
 
@@ -90,7 +90,7 @@ def _same(settings: dict[str, object], task: Task) -> bool:
 def _complete(settings: dict[str, object]) -> dict[str, object]:
     """Settings as an earlier version wrote them: what it did not know yet has its default."""
     made = {"model": model_of(settings["model"]), "objective": Objective.recorded(settings["objective"])}
-    made["training"] = Training(**settings["training"])
+    made |= {"training": Training(**settings["training"]), "judging": Judging(**settings["judging"])}
     return settings | json.loads(json.dumps({name: asdict(part) for name, part in made.items()}))
 
 
@@ -137,7 +137,8 @@ def _comparison(
     swept = [cell for cell in (grid[name] for name in grid.sweep) if cell.name in found]
     weights = [next(t for t in tasks if t.cell == cell).settings.objective.consistency for cell in swept]
     families = next((list(row.robustness) for row in rows if row.robustness), [])
-    few = f"{tasks[0].judging.robust_shapes} at most" if tasks[0].judging.robust_shapes else "all"
+    judging = tasks[0].judging
+    few = [f"{count} at most" if count else "all" for count in (judging.turned_shapes, judging.robust_shapes)]
     judged = next((one for one in figures.values() if "n_test" in one), {})
     return Comparison(
         title=grid.title,
@@ -153,7 +154,7 @@ def _comparison(
         notes=[
             "Intervals are Student's, 95 %, of the mean over seeds.",
             "C of the linear SVM is chosen on a part of the training set, the last epoch is the one that is judged.",
-            *([_CORRUPTED.format(len(families), few)] if families else []),
+            *([_CORRUPTED.format(len(families), *few)] if families else []),
             *failed,
             *_in_single_precision(figures, tasks),
         ],

@@ -57,7 +57,8 @@ class Judging:
 
     Attributes:
         points: of each shape.
-        robust_shapes: so many test shapes are corrupted in every way; 0 for all. All are rotated and thinned.
+        turned_shapes: so many test shapes are rotated and thinned; 0 for all.
+        robust_shapes: so many are corrupted in every other way; 0 for all.
         robust_points: points of each of them; clouds are thinned from all that they have.
         likelihood_shapes: so many test shapes, 0 for all, have their log-likelihood sampled, where a model has a density.
         likelihood_points: points of each of them.
@@ -65,6 +66,7 @@ class Judging:
     """
 
     points: int = 1024
+    turned_shapes: int = 0
     robust_shapes: int = 300
     robust_points: int = 1024
     likelihood_shapes: int = 32

@@ -178,7 +178,7 @@ QUICK = Grid(
     chosen=("CR-beta-VAE",),
     shown=("CR-beta-VAE", "NT-Xent", "untrained encoder", "supervised"),
     sweep=(AUG, "CR-beta-VAE"),
-    judging=Judging(points=256, robust_shapes=48, robust_points=256, episodes=5),
+    judging=Judging(points=256, turned_shapes=96, robust_shapes=48, robust_points=256, episodes=5),
 )
 
 PAPER_IMAGES = Grid(
