@@ -2,15 +2,9 @@
 
 import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from datetime import timedelta
-from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -77,6 +71,12 @@ def done(archive, tmp_path_factory):
     """A grid over two seeds, and where it lies."""
     out = tmp_path_factory.mktemp("done")
     return compare.compare(archive, small(), out, seeds=2, jobs=1, progress=False), out
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(done, monkeypatch):
+    """Twenty plots are four seconds of a comparison; those of the grid `done`, which it makes before, are looked at."""
+    monkeypatch.setattr("crvae3d.experiment.comparison.robustness_figure", lambda *_: None)
 
 
 def figures(out, cell: str, seed: int = 0, split: str = "test") -> dict:
@@ -318,41 +318,6 @@ def test_what_no_gradient_has_reached_is_no_figure(done):
     assert found["VAE"]["runs"]["0"]["figures"]["rate"] > 0
 
 
-def train_on(began: Path) -> None:
-    """What a training makes of the wish that its process ended."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    began.touch()
-    time.sleep(300)
-
-
-def test_a_process_that_dies_is_told_and_takes_the_others_along(archive, tmp_path, monkeypatch):
-    def die(pool, *_):
-        pool.submit(train_on, tmp_path / "began")
-        while not (tmp_path / "began").exists():
-            time.sleep(0.1)
-        dead = pool.submit(os.abort)
-        pool.submit(int)  # a pool looks after a new process from the next task on
-        dead.result()
-
-    monkeypatch.setattr(compare, "_collect", die)
-    others, began = set(active_children()), time.monotonic()
-    with pytest.raises(InputError, match="take fewer --jobs"):
-        compare.compare(archive, small(), tmp_path, seeds=1, jobs=2, progress=False)
-    assert time.monotonic() - began < 150 and not set(active_children()) - others
-
-
-def test_a_stop_that_reaches_one_process_alone_ends_them_all(archive, tmp_path, monkeypatch):
-    def stop(pool, *_):
-        pool.submit(time.sleep, 300)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(compare, "_collect", stop)
-    others, began = set(active_children()), time.monotonic()  # joblib keeps those of earlier tests
-    with pytest.raises(KeyboardInterrupt):
-        compare.compare(archive, small(), tmp_path, seeds=1, jobs=2, progress=False)
-    assert time.monotonic() - began < 150 and not set(active_children()) - others
-
-
 def test_a_supervised_control_is_kept_apart_from_trainings(archive, done, tmp_path, capsys):
     folder = done[1] / "supervised" / "seed-0"
     with pytest.raises(InputError, match="control 'supervised' of a comparison, which cannot go on"):
@@ -413,15 +378,6 @@ def test_runs_that_were_judged_on_other_shapes_are_not_set_beside_each_other(arc
     write_archive(tmp_path / "some_test.npz", clouds("test", 4, points=160, progress=False))
     with pytest.raises(InputError, match="untrained of seed 0 was judged on 48 shapes.* there are 64"):
         compare.compare(tmp_path / "some.npz", grid, tmp_path / "out", 2, jobs=1, progress=False)
-
-
-def test_a_process_ends_when_the_one_that_started_it_has():
-    code = (
-        "import os; from multiprocessing import get_context; from crvae3d.experiment.compare import _end_with_parent as end; "
-        "get_context('spawn').Process(target=end).start(); os._exit(3)"
-    )
-    # The output is that of both, and ends when the last of them has.
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 3
 
 
 def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):

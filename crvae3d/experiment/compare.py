@@ -4,18 +4,10 @@ Every cell with every seed is a run folder. Stopped and started again, finished 
 was cut off goes on at its last epoch. `results.json` alone tells what is done, where the folders are gone.
 """
 
-import faulthandler
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import islice
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
 
 import torch
 from joblib import cpu_count
@@ -31,11 +23,9 @@ from crvae3d.experiment.grid import Cell, Grid
 from crvae3d.experiment.grids import read_grid
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Modality, modality_of
 from crvae3d.experiment.plugin import load_plugin
+from crvae3d.experiment.processes import MOST, run_in_processes
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.compared import Comparison
-
-_MOST = 61 if sys.platform == "win32" else sys.maxsize
-"""So many processes a pool may have."""
 
 
 def compare(
@@ -176,74 +166,14 @@ def _run_all(tasks: list[Task], asked: list[Task], jobs: int | None, plugin: str
     if not tasks:
         return
     cores = cpu_count()
-    jobs = min(len(tasks), (1 if torch.cuda.is_available() else cores) if jobs is None else jobs, _MOST)
+    jobs = min(len(tasks), (1 if torch.cuda.is_available() else cores) if jobs is None else jobs, MOST)
     with _bar(tasks, asked, progress) as advance:
         if jobs == 1:
             for task in tasks:
                 run(task)
                 advance(task)
             return
-        threads, others = max(1, cores // jobs), set(active_children())
-        start = get_context("spawn"), _start, (threads, plugin)
-        try:
-            with _threads_of_children(threads), ProcessPoolExecutor(jobs, *start) as pool:
-                try:
-                    _collect(pool, jobs, tasks, advance)
-                except KeyboardInterrupt:  # which may have come to this process alone, from an editor or a script
-                    for process in set(active_children()) - others:
-                        process.terminate()
-                    raise
-                except BrokenProcessPool:  # a training takes a mere wish that it ended for a wish to stop in good order
-                    for process in set(active_children()) - others:
-                        process.kill()
-                    raise
-        except BrokenProcessPool:
-            raise InputError(
-                "a process of the comparison died without a word. Perhaps memory ran out: take fewer --jobs, and it goes on. "
-                'Or a script calls compare() without `if __name__ == "__main__":` before it'
-            ) from None
-
-
-@contextmanager
-def _threads_of_children(threads: int) -> Iterator[None]:
-    """Processes that begin meanwhile do linear algebra on so many threads: with all cores each they wait for one another."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ |= dict.fromkeys(names, str(threads))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
-
-
-def _collect(pool: ProcessPoolExecutor, jobs: int, tasks: list[Task], advance: Callable[[Task], None]) -> None:
-    """Hand out one task a process; after the first that cannot be done those under way end, and no more begin."""
-    left = iter(tasks)
-    running: dict[Future, Task] = {pool.submit(run, task): task for task in islice(left, jobs)}
-    while running:
-        finished, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            task = running.pop(future)
-            future.result()
-            advance(task)
-            running |= {pool.submit(run, following): following for following in islice(left, 1)}
-
-
-def _start(threads: int, plugin: str | Path | None) -> None:
-    """What a process begins with. One that dies of a fault in a library says where."""
-    faulthandler.enable()
-    Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    load_plugin(plugin)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone: a grid that was killed trains nothing more."""
-    parent_process().join()
-    os._exit(1)
+        run_in_processes(run, tasks, jobs, max(1, cores // jobs), plugin, advance)
 
 
 @contextmanager

@@ -52,14 +52,16 @@ def robustness_figure(comparison: Comparison, rows: Sequence[str], path: Path | 
     columns = max(1, min(columns, len(families)))
     figure, first = blank(2.9 * columns, 2.5 * max(1, -(-len(families) // columns)) + 0.5), None
     for place, family in enumerate(families):
-        axes = figure.add_subplot(-(-len(families) // columns), columns, place + 1, sharey=first)
+        axes = figure.add_subplot(-(-len(families) // columns), columns, place + 1, sharex=first, sharey=first)
         first = first or axes
         for number, row in enumerate(shown):
             style = {"color": MODEL_COLOURS[number % len(MODEL_COLOURS)], "linestyle": ":" if row.control else "-"}
             strengths = np.array([0, *comparison.strengths]) + 0.06 * (number - (len(shown) - 1) / 2)
             if row.curve(family):
                 _draw_estimates(axes, strengths, _scaled(row.curve(family), 100), label=plain(row.name), **style)
-        titled(axes, family.replace("_", " "), "strength", "%")
+        below, left = place + columns < len(families), place % columns > 0
+        axes.tick_params(labelbottom=not below, labelleft=not left)
+        titled(axes, family.replace("_", " "), "" if below else "strength", "" if left else "%")
     lines = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(lines.values(), lines, fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return save(figure, path)
