@@ -629,6 +629,8 @@ MISTAKES = [
     ("train shapes --contrast 1 --temperature 0 --out {tmp}/x", "temperature must be above 0"),
     ("train shapes --cool-down 2 --out {tmp}/x", "cool_down is a part of the training"),
     ("train digits --invariant --out {tmp}/x", "--invariant turns shapes"),
+    ("train shapes --invariant --contrast 0 --out {tmp}/x", "--invariant is contrast over all of SO"),
+    ("train shapes --invariant --contrast-transform far --out {tmp}/x", "--invariant is contrast over all of SO"),
     ("evaluate {place}/cr --page {place}/some_test.npz/page.html", "cannot write"),
     ("evaluate {place}/cr --train shapes --test shapes --split validation", "leave it out beside"),
     ("embed {place}/cr {place}/cr/metrics.csv -o codes.npz", "metrics.csv"),

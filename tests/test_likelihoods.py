@@ -144,3 +144,10 @@ def test_the_mixture_alone_calls_itself_normalised():
     centres = torch.tensor([[[-1.0, 0, 0], [1, 0, 0]]]).expand(len(grid), -1, -1)
     mass = Chamfer(centres, 0.4).log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 3
     assert abs(mass.item() - 1) > 0.1
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values())
+@pytest.mark.parametrize("trained", [False, True])
+def test_of_no_clouds_there_are_no_likelihoods(likelihood, trained):
+    centres = torch.zeros(0, 5, 3, requires_grad=trained)
+    assert likelihood(centres, 0.3).log_prob(torch.zeros(0, 40, 3)).shape == (0,)

@@ -168,6 +168,14 @@ def test_a_loss_that_stays_non_finite_stops_the_run_and_says_why(tmp_path):
         train(tmp_path, data=clouds(broken=tuple(range(24))), patience=1000)
 
 
+def test_patience_goes_on_where_a_run_was_stopped(tmp_path):
+    broken = {"data": clouds(broken=tuple(range(24))), "patience": 10}  # of 12 steps
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, stop_after=2, **broken)
+    with pytest.raises(Diverged, match="10 steps in a row"):
+        train(tmp_path, resume=True, **broken)
+
+
 def test_nothing_to_resume_is_said(tmp_path):
     with pytest.raises(InputError, match="nothing to resume"):
         train(tmp_path, resume=True)

@@ -187,6 +187,10 @@ def settings_of(arguments: argparse.Namespace) -> object:
     paper = arguments.paper and not is_images(arguments.dataset)  # of images it is the default
     if arguments.invariant and is_images(arguments.dataset):
         raise InputError(f"--invariant turns shapes, and {arguments.dataset} has images: leave it out")
+    if arguments.invariant and (given.get("contrast") == 0 or given.get("contrast_transform", "so3") != "so3"):
+        raise InputError(
+            "--invariant is contrast over all of SO(3): leave it out, or --contrast and --contrast-transform"
+        )
     form = INVARIANT if arguments.invariant else PAPER if paper else {}
     settings = Settings.of(
         arguments.dataset, arguments.data, arguments.model, arguments.preset, not arguments.quiet, **form | given

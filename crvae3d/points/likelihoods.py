@@ -100,7 +100,7 @@ def _log_mean_kernels(points: Tensor, centres: Tensor, scale: Tensor) -> Tensor:
     """`_log_mean_kernel` with a bounded number of pairs in memory at once, whether or not it is differentiated."""
     if not (torch.is_grad_enabled() and any(part.requires_grad for part in (points, centres, scale))):
         return _log_mean_kernels_in_place(points, centres, scale)
-    rows = max(1, PAIRS_AT_ONCE // (len(points) * centres.shape[1]))
+    rows = max(1, PAIRS_AT_ONCE // max(1, len(points) * centres.shape[1]))
     parts = [
         checkpoint(_log_mean_kernel, part, centres, scale, use_reentrant=False, preserve_rng_state=False)
         for part in points.split(rows, dim=1)

@@ -159,10 +159,11 @@ class Fitted(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        checkpoint["skipped"] = self.skipped
+        checkpoint |= {"skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
 
     def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         self.skipped = int(checkpoint["skipped"])
+        self.skipped_in_a_row = int(checkpoint.get("skipped_in_a_row", 0))  # which earlier versions did not keep
 
 
 class RunningMeans:
