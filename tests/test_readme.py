@@ -21,7 +21,7 @@ TEXT = (ROOT / "README.md").read_text()
 def test_its_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CRVAE3D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(shapes, "PER_CLASS", {"train": 12, "test": 4})  # fewer, to be done sooner
+    monkeypatch.setattr(shapes, "PER_CLASS", {"train": 6, "test": 2})  # fewer, to be done sooner
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     names: dict = {}
     monkeypatch.setattr(tables, "TRANSFORMS", dict(tables.TRANSFORMS))
