@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch.autograd import gradcheck
-from torch.distributions import Independent, MultivariateNormal, Normal
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from crvae3d.core.contrastive import nt_xent, triplet
 from crvae3d.core.divergences import DIVERGENCES, correlated_prior, shared_mean_prior
@@ -130,3 +130,14 @@ def test_perfect_codes_cost_nothing():
     code = torch.eye(4)
     assert triplet(code, code).tolist() == [0.0] * 4
     assert nt_xent(code, code, 0.05).max() < 1e-6
+
+
+def test_kl_of_nearly_equal_posteriors_keeps_its_digits():
+    mean, one = torch.zeros(512), torch.randn(512)
+    other = one + 3e-4 * torch.randn(512)
+
+    def kl(of: torch.dtype) -> torch.Tensor:
+        return kl_divergence(*(DiagonalGaussian(mean.to(of), part.to(of)) for part in (other, one)))
+
+    assert 1e-6 < kl(torch.float64) < 1e-4
+    torch.testing.assert_close(kl(torch.float32).double(), kl(torch.float64), rtol=1e-2, atol=0)

@@ -52,9 +52,10 @@ def test_a_grid_goes_on_from_every_committed_result_also_of_before_an_option_exi
     options = {} if epochs is None else {"epochs": epochs}
     known = read_grid(grid if grid in GRIDS else BENCHMARKS / grid)
     tasks = compare.tasks_of(known, data, out, 6, split, None, options)
-    assert gather(tasks, out, split).keys() == {
-        (name, int(seed)) for name, cell in cells.items() for seed in cell["runs"]
-    }
+    runs = {(name, int(seed)): run for name, cell in cells.items() for seed, run in cell["runs"].items()}
+    # Hierarchies whose groups were balanced by another rule are trained anew.
+    same = {name for name, run in runs.items() if not run["settings"]["objective"].get("balance")}
+    assert gather(tasks, out, split).keys() == same
 
 
 def test_a_run_of_before_there_was_contrast_had_none(tmp_path):

@@ -261,9 +261,9 @@ class TestBounds:
 
 
 class TestBalance:
-    def test_weights_follow_size_and_divergence_and_have_mean_one(self):
+    def test_weights_follow_the_divergence_of_each_number_and_have_mean_one(self):
         groups = torch.rand(3, 5) + 0.1
-        expected = torch.tensor([1.0, 2.0, 4.0]) * groups.mean(1)
+        expected = groups.mean(1) / torch.tensor([1.0, 2.0, 4.0])
         weights = expected / expected.mean()
         torch.testing.assert_close(balanced(groups, (1, 2, 4)), (weights[:, None] * groups).sum(0))
 
@@ -272,6 +272,11 @@ class TestBalance:
         balanced(groups, (2, 2, 2)).sum().backward()
         weights = groups.detach().mean(1) / groups.detach().mean()
         torch.testing.assert_close(groups.grad, weights[:, None].expand(3, 5))
+
+    def test_is_the_plain_sum_where_every_number_says_as_much(self):
+        sizes = torch.tensor([16.0, 64.0, 256.0])
+        groups = 0.3 * sizes[:, None].expand(3, 5)
+        torch.testing.assert_close(balanced(groups, sizes.tolist()), groups.sum(0))
 
     def test_is_the_plain_sum_of_equal_groups_of_one_group_and_of_none_that_says_anything(self):
         for groups in (torch.full((3, 2), 0.7), torch.rand(1, 4), torch.zeros(2, 3)):

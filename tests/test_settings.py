@@ -1,7 +1,7 @@
 """Options become exactly the objective that they name: equal by value to one that is written out here."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from crvae3d.core.objectives import ELBO, IWAE, Autoencoder, EncoderOnly
 from crvae3d.core.schedules import CoolDown, WarmUp
 from crvae3d.experiment import tables
 from crvae3d.experiment.settings import Settings
+from crvae3d.experiment.tables import Objective
 from crvae3d.points.augment import CloudTransform, Compose, RotateSO3
 from crvae3d.points.batch import dense
 
@@ -50,7 +51,7 @@ OBJECTIVES = [
     ({"contrast_both": True}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far, True)),
     (
         {"objective": "autoencoder", "contrast": 3.0},
-        Consistent(Autoencoder(), 1.0, t, 1, "kl", False, "original", 3.0, 0.2),
+        Consistent(Autoencoder(), 0.0, t, 1, "kl", False, "original", 3.0, 0.2),
     ),
     (
         {"objective": "none", "contrast": 3.0},
@@ -69,9 +70,10 @@ OBJECTIVES = [
         {"objective": "none", "divergence": "triplet"},
         Consistent(EncoderOnly(), 100.0, t, 1, "triplet", False, "original", 0.0, 0.1),
     ),
+    ({"objective": "autoencoder"}, Consistent(Autoencoder(), 0.0, None, 0, "kl", False, "original", 0.0, 0.1)),
     (
-        {"objective": "autoencoder", "consistency": 0.0},
-        Consistent(Autoencoder(), 0.0, None, 0, "kl", False, "original", 0.0, 0.1),
+        {"objective": "autoencoder", "divergence": "wasserstein"},
+        Consistent(Autoencoder(), 10.0, t, 1, "wasserstein", False, "original", 0.0, 0.1),
     ),
     ({"objective": "iwae"}, Consistent(IWAE(5), 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far)),
     (
@@ -186,3 +188,10 @@ class TestFamiliesOfViews:
         assert 0.9 * farthest <= angles(moved).max() <= farthest + 0.1
         upright = (moved[:, 2, 2] - 1).abs().max() < 1e-5
         assert upright == (name != "so3") and isinstance(tables.GAPS["so3"], RotateSO3)
+
+
+def test_a_hierarchy_of_before_is_not_told_to_be_balanced_as_those_of_today():
+    today = Settings.of("digits", model="nvae").objective
+    kept = {name: value for name, value in asdict(today).items() if name != "balance_groups"}
+    for balance in (False, True):  # by another rule
+        assert Objective.recorded(kept | {"balance": balance}) == replace(today, balance_groups=False) != today

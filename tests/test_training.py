@@ -204,6 +204,16 @@ def test_an_epoch_of_few_shapes_has_each_once_before_any_again():
         assert list(samplers[0]) != parts[0]
 
 
+def test_no_seed_has_the_orders_of_another():
+    orders = set()
+    for seed in range(3):
+        sampler = Passes(range(20), 20, num_replicas=1, rank=0, seed=seed)
+        for epoch in range(5):
+            sampler.set_epoch(epoch)
+            orders.add(tuple(sampler))
+    assert len(orders) == 15
+
+
 def test_the_last_pass_of_an_epoch_which_is_a_part_of_one_has_others_each_time():
     sampler, seen = Passes(range(50), 30, num_replicas=1, rank=0, seed=3), np.zeros(30, int)
     for epoch in range(100):

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="PATH", help="where named datasets lie")
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--page", type=Path, metavar="FILE", help="the page (default: page.html in the last RUN)")
-    add("--seed", type=int, default=0, help="of the validation parts and the views (default: 0)")
+    add("--seed", type=int, default=0, help="of views, episodes and clusters (default: 0)")
     add("--plugin", type=Path, metavar="FILE", help="a Python file that adds encoders or transformations of your own")
     add("--quiet", action="store_true", help="show no progress")
 

@@ -236,12 +236,13 @@ def _kl_between_chains(p: Chain, q: Chain) -> Tensor:
 
 
 def balanced(groups: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The sum over groups, in which each weighs by its size and its own mean: KL balancing, for the warm-up of the rate.
+    """The sum over groups, in which each weighs by its mean per number: KL balancing, for the warm-up of the rate.
 
-        sum_l gamma_l KL_l,    gamma_l = d_l E[KL_l] L / sum_k d_k E[KL_k]
+        sum_l gamma_l KL_l,    gamma_l = (E[KL_l] / d_l) L / sum_k (E[KL_k] / d_k)
 
     A group that says little costs little, so that none is given up while the rate is still cheap. The weights have mean 1
-    and no gradient. Vahdat and Kautz, NVAE, 2020, appendix A.
+    and no gradient. Vahdat and Kautz, NVAE, 2020, appendix A, which prints the product with d_l; the first author calls that
+    a typo (github.com/NVlabs/NVAE/issues/26), and the published code divides.
 
     Args:
         groups: (L, B), as `kl_groups` gives them.
@@ -255,7 +256,7 @@ def balanced(groups: Tensor, sizes: Sequence[int]) -> Tensor:
     """
     with torch.no_grad():
         means = groups.mean(1).clamp(min=0)
-        weights = torch.stack([size * mean for size, mean in zip(sizes, means, strict=True)])
+        weights = torch.stack([mean / size for size, mean in zip(sizes, means, strict=True)])
         total = weights.mean()
         weights = torch.where(total > 0, weights / total, 1.0)
     return (weights[:, None] * groups).sum(0)

@@ -96,7 +96,7 @@ def kl_per_coordinate(p: DiagonalGaussian, q: DiagonalGaussian) -> Tensor:
     log_variance = q.log_variance.to(p.loc)  # a prior may still lie on another device
     log_ratio = p.log_variance - log_variance
     squared = (p.loc - q.loc.to(p.loc)).square() * (-log_variance).exp()
-    return 0.5 * (log_ratio.exp() - 1 - log_ratio + squared)
+    return 0.5 * (log_ratio.expm1() - log_ratio + squared)  # which keeps the digits of nearly equal deviations
 
 
 def wasserstein2(p: DiagonalGaussian, q: DiagonalGaussian) -> Tensor:

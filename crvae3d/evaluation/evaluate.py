@@ -70,7 +70,7 @@ def evaluate_model(
         train: what classifiers are fitted on, and choose their settings on.
         test: what is reported.
         transforms: those whose consistency gap is measured, by name.
-        seed: of validation parts, views and pairs.
+        seed: of views, episodes, clusters and pairs.
         batch_size: shapes encoded at once.
         progress: whether to show it.
         title: what the progress calls the model.
@@ -130,11 +130,11 @@ def evaluate_controls(
         return dict.fromkeys(names)
     parts = train.points, test.points
     known, codes = (encode(untrained_model, part, batch_size, progress, "untrained encoder") for part in parts)
-    ask = (train.labels, test.labels, seed, progress)
+    ask = (train.labels, test.labels, progress)
     means = known.means, codes.means
     of_means, accuracy = _fitted(means, *ask)
     of_pooled, accuracy_pooled = _fitted((known.pooled, codes.pooled), *ask)
-    knn = None if of_means is None else knn_probe(means[0], ask[0], means[1], ask[1], seed=seed).accuracy
+    knn = None if of_means is None else knn_probe(means[0], ask[0], means[1], ask[1]).accuracy
     seen = plain_sees or parts
     made = PLAIN[plain](seen[0], seed, progress)
     _, simple = _fitted(tuple(encode(made, part, progress=False).means for part in seen), *ask)
@@ -145,12 +145,12 @@ def evaluate_controls(
 
 
 def _fitted(
-    pair: Pair, labels: np.ndarray, test_labels: np.ndarray, seed: int, progress: bool
+    pair: Pair, labels: np.ndarray, test_labels: np.ndarray, progress: bool
 ) -> tuple[LinearClassifier | None, float | None]:
     """A control's linear classifier and its accuracy; None for broken features."""
     if not all(np.isfinite(part).all() for part in pair):
         return None, None
-    classifier = fit_linear(pair[0], labels, seed=seed, progress=progress, what="control: linear classifier")
+    classifier = fit_linear(pair[0], labels, progress=progress, what="control: linear classifier")
     return classifier, classifier.accuracy(pair[1], test_labels)
 
 

@@ -59,7 +59,7 @@ def labelled_figures(
 
     Args:
         codes: of train and test.
-        seed: of validation parts, episodes and clusters.
+        seed: of episodes and clusters; C and k are chosen on the same part of train whatever it is.
         episodes: of each few-shot setting.
         progress: whether to show it.
         name: before what the progress says.
@@ -71,7 +71,7 @@ def labelled_figures(
         train, test = getattr(codes.train, part), getattr(codes.test, part)
         found = _unfitted(test, codes.test_labels, seed)
         if fitted and np.isfinite(train).all() and np.isfinite(test).all():
-            asked = {"seed": seed, "progress": progress, "what": f"{name}linear classifier"}
+            asked = {"progress": progress, "what": f"{name}linear classifier"}
             classifiers[suffix] = linear = fit_linear(train, codes.train_labels, **asked)
             usual = fit_linear(train, codes.train_labels, literature=True, **asked)
             pair = train, codes.train_labels, test, codes.test_labels
@@ -79,7 +79,7 @@ def labelled_figures(
                 "svm_accuracy": linear.accuracy(test, codes.test_labels),
                 "svm_cost": linear.cost,
                 "svm_literature": usual.accuracy(test, codes.test_labels),
-                "knn_accuracy": knn_probe(*pair, seed=seed).accuracy,
+                "knn_accuracy": knn_probe(*pair).accuracy,
                 **_few_shot(*pair, episodes, seed),
             }
         figures |= {figure + suffix: value for figure, value in found.items()}

@@ -75,7 +75,7 @@ def evaluate_runs(
         test: labelled shapes to judge them by, their test part where they have one; None likewise.
         split: `test`; or `validation`, the part of train that no training has learnt from.
         root: where named datasets lie.
-        seed: of validation parts and views.
+        seed: of views, episodes and clusters.
         points: of each shape, at most.
         page: an HTML file to write, or None.
         figures_file: a JSON file to write, or None: the figures of one run, or of several by name.

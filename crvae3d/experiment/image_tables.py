@@ -62,7 +62,7 @@ def image_objective(network: str, objective: str) -> dict[str, object]:
     """
     found: dict[str, object] = {"contrast": 0.0, "transform": "affine", "target": "view"}
     if objective == "elbo":
-        found |= {"beta": 1.0} | ({"warm_up": 0.3, "balance": True} if network == "nvae" else {})
+        found |= {"beta": 1.0} | ({"warm_up": 0.3, "balance_groups": True} if network == "nvae" else {})
     return found
 
 

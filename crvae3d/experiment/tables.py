@@ -143,7 +143,7 @@ class Objective:
         target: what a view reconstructs: original, or view (the paper's).
         warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
         cool_down: part of it, at its end, over which lambda and contrast fall to nought: the bounds have the last word.
-        balance: meanwhile balance the rate between the groups of a hierarchical code.
+        balance_groups: while beta rises balance the rate between the groups of a hierarchical code.
     """
 
     objective: str = "elbo"
@@ -162,7 +162,7 @@ class Objective:
     target: str = "original"
     warm_up: float = 0.0
     cool_down: float = 0.0
-    balance: bool = False
+    balance_groups: bool = False
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -202,8 +202,11 @@ class Objective:
 
     def _choose(self) -> None:
         """Give each weight that was left out its value."""
-        if self.consistency is None:
-            object.__setattr__(self, "consistency", WEIGHTS[self.divergence])
+        if (
+            self.consistency is None
+        ):  # an auto-encoder's deviation nothing else sees: KL would make it large, and no more
+            blind = self.objective == "autoencoder" and self.divergence in ("kl", "reverse", "symmetric")
+            object.__setattr__(self, "consistency", 0.0 if blind else WEIGHTS[self.divergence])
         bound = self.objective in ("elbo", "iwae")
         if self.contrast is None:
             tied = self.divergence == "kl" and self.target == "original" and self.consistency > 0
@@ -222,9 +225,12 @@ class Objective:
 
     @classmethod
     def recorded(cls, settings: dict[str, object]) -> "Objective":
-        """That of a run's record. Those of before there was contrast, or views of its own, do not name them."""
+        """That of a run's record. Those of before there was contrast, or views of its own, do not name them.
+
+        What was called `balance` weighed groups by their size, where it is now through it: it is not told to be the same.
+        """
         before = {"contrast": 0.0, "temperature": 0.1, "contrast_transform": settings["transform"]}
-        return cls(**before | settings)
+        return cls(**before | {name: value for name, value in settings.items() if name != "balance"})
 
     def build(self, view: Callable[[str], View]) -> Consistent:
         """The objective; `view(family)` is what makes its views, called as `t(x, generator=generator)`."""
@@ -259,9 +265,8 @@ class Objective:
 
     @property
     def trains_deviation(self) -> bool:
-        """Whether anything trains the posterior's deviation; else it is what chance has made it."""
-        tied = self.consistency > 0 and self.divergence not in ("triplet", "nt-xent")
-        return self.objective in ("elbo", "iwae") or tied
+        """Whether a bound trains the posterior's deviation; else it is what chance has made it, or runs away under a KL."""
+        return self.objective in ("elbo", "iwae")
 
     @property
     def _beta(self) -> float:
@@ -271,7 +276,7 @@ class Objective:
         if self.objective == "iwae":
             return IWAE(5 if self.samples is None else self.samples, self.gradient)
         if self.objective == "elbo":
-            return ELBO(self._scheduled(self._beta), self.balance)
+            return ELBO(self._scheduled(self._beta), self.balance_groups)
         return Autoencoder() if self.objective == "autoencoder" else EncoderOnly()
 
     def _scheduled(self, weight: float) -> float | WarmUp:

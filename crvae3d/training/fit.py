@@ -20,7 +20,7 @@ from crvae3d.core.model import VAE
 from crvae3d.device import best_device
 from crvae3d.errors import InputError
 from crvae3d.training.callbacks import MetricsFile, ProgressLine, SaveWeights, WaitShare
-from crvae3d.training.module import Fitted
+from crvae3d.training.module import Fitted, seed_of
 from crvae3d.training.settings import Training
 
 CHECKPOINT = "last.ckpt"
@@ -39,7 +39,10 @@ class Passes(DistributedSampler):
         self.size = size
 
     def __iter__(self) -> Iterator[int]:
-        generator, shapes = torch.Generator().manual_seed(self.seed + self.epoch), len(self.dataset)
+        shapes, generator = len(self.dataset), torch.Generator()
+        generator.manual_seed(
+            seed_of(self.seed, self.epoch)
+        )  # a sum would give the next seed the orders of the next epoch
         passes = [torch.randperm(self.size, generator=generator) for _ in range(0, shapes, self.size)]
         order = torch.cat(passes)[:shapes].tolist()
         return iter([*order, *order[: self.total_size - shapes]][self.rank :: self.num_replicas])
