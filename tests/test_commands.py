@@ -358,6 +358,8 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path,
     with pytest.raises(crvae3d.errors.InputError, match="are no reconstructions"):
         crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "others", progress=False)
     crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)  # which it may do again
+    (tmp_path / "out" / "reconstructions.png").unlink()  # the last to be written
+    crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)  # also where it was cut off
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(crvae3d.errors.InputError, match="among what they are made from"):
         crvae3d.reconstruct(model, "~/others", tmp_path / "others", progress=False)
@@ -388,6 +390,17 @@ def test_a_decoder_that_nothing_has_trained_reconstructs_nothing(place, tmp_path
     assert has_decoder(place / "cr") and has_decoder(tmp_path / "saved") and not has_decoder(tmp_path / "alone")
     monkeypatch.chdir(tmp_path / "alone")
     assert crvae3d.evaluate(".", points=64, progress=False)["chamfer"] is None
+
+
+def test_long_names_are_shortened_and_stay_apart(place, tmp_path):
+    for folder in ("é" * 60, "ö" * 60):
+        for kind in ("a", "b"):
+            deep = tmp_path / "long" / folder / folder / kind
+            deep.mkdir(parents=True)
+            trimesh.creation.box((1, 2, 3)).export(deep / "model.off")
+    made = crvae3d.reconstruct(place / "cr", tmp_path / "long", tmp_path / "out", progress=False)
+    assert len(set(made)) == len(list((tmp_path / "out").glob("*.ply"))) == 4
+    assert all(path.stem.split("_")[-1] in ("model", "2") and len(os.fsencode(path.name)) < 220 for path in made)
 
 
 def test_own_units_may_be_those_of_a_map(place, tmp_path):
@@ -628,9 +641,13 @@ MISTAKES = [
     ("train shapes --consistency 0 --temperature 0.5 --out {tmp}/x", "a temperature belongs to NT-Xent"),
     ("train shapes --contrast 1 --temperature 0 --out {tmp}/x", "temperature must be above 0"),
     ("train shapes --cool-down 2 --out {tmp}/x", "cool_down is a part of the training"),
-    ("train digits --invariant --out {tmp}/x", "--invariant turns shapes"),
-    ("train shapes --invariant --contrast 0 --out {tmp}/x", "--invariant is contrast over all of SO"),
-    ("train shapes --invariant --contrast-transform far --out {tmp}/x", "--invariant is contrast over all of SO"),
+    ("train digits --invariant --out {tmp}/x", "invariant turns shapes"),
+    ("train shapes --invariant --contrast 0 --out {tmp}/x", "invariant is contrast over all of SO"),
+    ("train shapes --invariant --contrast-transform far --out {tmp}/x", "invariant is contrast over all of SO"),
+    (
+        "train shapes --model folding-mixture --likelihood chamfer --out {tmp}/x",
+        "folding-mixture has the likelihood mixture",
+    ),
     ("evaluate {place}/cr --page {place}/some_test.npz/page.html", "cannot write"),
     ("evaluate {place}/cr --train shapes --test shapes --split validation", "leave it out beside"),
     ("embed {place}/cr {place}/cr/metrics.csv -o codes.npz", "metrics.csv"),
@@ -818,11 +835,18 @@ def test_the_public_names_are_there_and_cost_nothing():
     assert out.strip() == "False"
 
 
-def test_runs_of_an_encoder_and_views_of_ones_own_are_trained_judged_and_gone_on_with(place, tmp_path, capsys):
+def test_runs_of_an_encoder_and_views_of_ones_own_are_trained_judged_and_gone_on_with(
+    place, tmp_path, capsys, monkeypatch
+):
     (tmp_path / "mine.py").write_text(
-        "from crvae3d.experiment.tables import TRANSFORMS\nTRANSFORMS['mine'] = TRANSFORMS['scale']\n"
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom beside_mine import name\n"
+        "@dataclass\nclass Named:\n    name: str\n"
+        "from crvae3d.experiment.tables import TRANSFORMS\nTRANSFORMS[Named(name).name] = TRANSFORMS['scale']\n"
         "from crvae3d.points.models import ENCODERS\nENCODERS['mine'] = ENCODERS['pointnet']\n"
     )
+
+    (tmp_path / "beside_mine.py").write_text("name = 'mine'\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
     def forget():
         tables.TRANSFORMS.pop("mine", None)
@@ -844,9 +868,19 @@ def test_runs_of_an_encoder_and_views_of_ones_own_are_trained_judged_and_gone_on
         forget()
 
 
+def test_forms_are_asked_for_by_name_from_python_too():
+    of = crvae3d.Settings.of
+    for form, options in (("paper", tables.PAPER), ("invariant", tables.INVARIANT)):
+        assert of("shapes", **{form: True}) == of("shapes", **options) != of("shapes") == of("shapes", **{form: False})
+    assert of("shapes", invariant=True, contrast=3).objective.contrast == 3
+    assert of("digits", paper=True) == of("digits")
+
+
 def test_settings_are_of_their_kind_and_data_may_be_a_path(place):
     of = crvae3d.Settings.of
     for options, says in (
+        ({"invariant": 1}, "invariant must be true or false"),
+        ({"invariant": True, "paper": True}, "take one"),
         ({"epochs": 2.5}, "epochs must be a whole number"),
         ({"views": 1.5}, "views must be a whole number or left out"),
         ({"consistency": True}, "consistency must be a number or left out"),

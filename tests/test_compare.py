@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crvae3d.cli.main import main
@@ -390,6 +391,24 @@ def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):
     grid = compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
     assert "VAE, seed 0: the loss was not finite" in grid.notes
     assert [row.name for row in grid.rows] == ["VAE", "untrained"] and not any(grid.row("VAE").figures.values())
+
+
+def test_shapes_are_read_anew_and_others_in_place_of_those_judged_are_refused(archive, tmp_path):
+    grid = Grid("one", SHARED, (Cell("untrained", control="untrained"),), "untrained", judging=FAST)
+    found = []
+    for seed in (0, 1):
+        for split, size in (("train", 4), ("test", 2)):
+            made = clouds(split, size, points=160, seed=seed, progress=False)
+            write_archive(tmp_path / f"some_{split}.npz", made)
+            with np.load(tmp_path / f"some_{split}.npz") as arrays:  # an archive of one's own, which names no shapes
+                kept = {name: array for name, array in arrays.items() if name != "ids"}
+            np.savez(tmp_path / f"some_{split}.npz", **kept)
+        out = tmp_path / f"out-{seed}"
+        compare.compare(tmp_path / "some.npz", grid, out, 1, jobs=1, progress=False)
+        found.append(figures(out, "untrained"))
+    assert found[0]["consistency_shift"] != found[1]["consistency_shift"]
+    with pytest.raises(InputError, match="untrained of seed 0 was judged on other shapes than there are now"):
+        compare.compare(tmp_path / "some.npz", grid, tmp_path / "out-0", 2, jobs=1, progress=False)
 
 
 def test_a_training_that_left_out_most_steps_is_not_finished_on_another_split_either(archive, tmp_path, monkeypatch):

@@ -116,6 +116,11 @@ def broken_stl() -> bytes:
 
 PLY, TEXT_PLY = MESHES["ply"][1], MESHES["ply text"][1]
 BAD = {
+    "strips": (
+        ".ply",
+        b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nelement tristrips 1\nend_header\n1\n1 0\n",
+        "strips, which are not read",
+    ),
     "empty": (".off", b" \n", "empty"),
     "unknown suffix": (".blend", b"x", "not read; known are"),
     "not OFF": (".off", b"hello world\n", "does not begin with OFF"),
@@ -183,6 +188,24 @@ def test_what_some_programs_write_is_read():
         np.testing.assert_allclose(parse_shape(text, ".xyz").points, POINTS, rtol=1e-6)
     for content in (MESHES["stl text"][1].upper(), MESHES["stl"][1] + b"made by a scanner"):
         assert parse_shape(content, ".stl").areas().sum() == pytest.approx(BOX.area)
+
+
+def test_a_header_says_where_the_coordinates_are():
+    for header, columns in ((b"idx x y z", (9, 0, 1, 2)), (b"X,Z,Y", (0, 2, 1)), (b'"i";"z";"y";"x"', (9, 2, 1, 0))):
+        table = np.column_stack([np.arange(len(POINTS)) if axis == 9 else POINTS[:, axis] for axis in columns])
+        np.testing.assert_allclose(parse_shape(header + b"\n" + rows(table), ".txt").points, POINTS, rtol=1e-6)
+
+
+def test_corners_of_an_obj_are_counted_back_from_those_read_so_far():
+    square = "vn 0 0 1\nv 0 0 {z}\nv 1 0 {z}\nv 1 1 {z}\nv 0 1 {z}\n"
+    both = square.format(z=0) + "{}" + square.format(z=1) + "{}"
+    back = both.format("f -4 -3 -2 # -9\nf -4//-1 -2//-1 \\\n-1//-1\ng b\n", "f -4 -3 -2 -1\n")
+    said = both.format("f 1 2 3\nf 1//1 3//1 4//1\ng b\n", "f 5 6 7 8\n")
+    found, expected = (parse_shape(text.encode(), ".obj") for text in (back, said))
+    assert found.areas().sum() == expected.areas().sum() == 2
+    for shape in (found, expected, parse_shape(said.replace(" ", "\t").encode(), ".obj")):
+        corners = shape.points[shape.faces]
+        assert sorted(corners[..., 2].min(1)) == sorted(corners[..., 2].max(1)) == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -370,3 +370,9 @@ def test_networks_work_in_double_precision_and_on_no_cloud_at_all():
     assert torch.autograd.gradcheck(network, points, fast_mode=True)
     assert PointNet(6, (8, 16))(torch.randn(0, 5, 3)).mean.shape == (0, 6)
     assert Folding(6, points=25, width=16).decode(torch.randn(0, 6)).shape == (0, 25, 3)
+
+
+def test_a_decoder_of_doubles_gives_doubles():
+    decoder = Folding(4, points=25, width=16).double()
+    assert decoder.decode(torch.zeros(2, 4, dtype=torch.float64)).dtype == torch.float64
+    assert decoder.to(torch.bfloat16).decode(torch.zeros(2, 4)).dtype == torch.float32

@@ -91,7 +91,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="radii at which the encoder reads what lies around a point; 0 for none (default: 3)",
     )
-    group.add_argument("--likelihood", choices=LIKELIHOODS, help="of images: bernoulli draws them black and white")
+    group.add_argument(
+        "--likelihood", choices=LIKELIHOODS, help="of images (bernoulli draws them black and white) or points"
+    )
     group.add_argument("--height", type=int, metavar="PIXELS", help="of a folder's pictures (default: the first one's)")
     group.add_argument("--width", type=int, metavar="PIXELS", help="likewise (default: as high)")
     group.add_argument("--flows", type=int, metavar="N", help="normalising flows of each group of an nvae")
@@ -178,20 +180,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> object:
     """The settings that the options say; what was left out keeps its default."""
-    from crvae3d.datasets.load import is_images
     from crvae3d.errors import InputError
     from crvae3d.experiment.settings import Settings
-    from crvae3d.experiment.tables import INVARIANT, PAPER
 
     given = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
-    paper = arguments.paper and not is_images(arguments.dataset)  # of images it is the default
-    if arguments.invariant and is_images(arguments.dataset):
-        raise InputError(f"--invariant turns shapes, and {arguments.dataset} has images: leave it out")
-    if arguments.invariant and (given.get("contrast") == 0 or given.get("contrast_transform", "so3") != "so3"):
-        raise InputError(
-            "--invariant is contrast over all of SO(3): leave it out, or --contrast and --contrast-transform"
-        )
-    form = INVARIANT if arguments.invariant else PAPER if paper else {}
+    form = {name: True for name in ("paper", "invariant") if getattr(arguments, name)}
     settings = Settings.of(
         arguments.dataset, arguments.data, arguments.model, arguments.preset, not arguments.quiet, **form | given
     )

@@ -36,7 +36,7 @@ def strip_comments(text: bytes, marks: tuple[bytes, ...] = (b"#",)) -> bytes:
 def read_rows(text: bytes) -> Shape:
     """A cloud of rows `x y z ...` separated by blanks, commas or semicolons; further columns are left out.
 
-    A first line that is one integer is the number of points (`.pts`), one of words is a header.
+    A first line that is one integer is the number of points (`.pts`), one of words is a header, which may say where x, y and z are.
 
     Raises:
         BadShape: rows of different lengths, fewer than announced, or fewer than 3 columns; or commas that may be decimal ones.
@@ -62,7 +62,9 @@ def read_rows(text: bytes) -> Shape:
         raise BadShape(f"its rows differ in length: from {min(lengths)} to {max(lengths)} numbers")
     if announced is not None and lines < announced:
         raise BadShape(f"it is truncated: {lines} points of the {announced} that its first line announces")
-    return Shape(numbers.reshape(lines, columns)[:, :3].copy())
+    named = [word.strip(b"\"'").lower() for word in words]
+    axes = [named.index(axis) for axis in (b"x", b"y", b"z") if len(named) == columns and axis in named]
+    return Shape(numbers.reshape(lines, columns)[:, axes if len(axes) == 3 else [0, 1, 2]])
 
 
 def _has_decimal_commas(text: bytes) -> bool:

@@ -69,6 +69,30 @@ def _read_scene(content: bytes, kind: str, path: Path | None) -> Shape:
     )
 
 
+def _read_obj(content: bytes, kind: str, path: Path | None) -> Shape:
+    """OBJ, with what trimesh does not know: tabs, and corners that are counted back from those read so far."""
+    content = content.replace(b"\t", b" ")
+    if re.search(rb"(?m)^ *f [^#\n]*-", content):
+        content = _counted_from_one(content)
+    return _read_scene(content, kind, path)
+
+
+def _counted_from_one(text: bytes) -> bytes:
+    """The text of an OBJ whose faces name each corner by its place in the file, be it `1`, `1/2/3` or `1//3`."""
+    read = {b"v": 0, b"vt": 0, b"vn": 0}
+    lines = []
+    for line in re.sub(rb"\\\r?\n", b" ", text).splitlines():
+        words = line.partition(b"#")[0].split()
+        if words and words[0] in read:
+            read[words[0]] += 1
+        elif words and words[0] == b"f":
+            corners = [[*zip(corner.split(b"/"), read.values(), strict=False)] for corner in words[1:]]
+            places = [[str(count + 1 + int(n)).encode() if n[:1] == b"-" else n for n, count in one] for one in corners]
+            line = b" ".join([b"f", *map(b"/".join, places)])
+        lines.append(line)
+    return b"\n".join(lines)
+
+
 def _read_stl(content: bytes, kind: str, path: Path | None) -> Shape:
     """STL, with the check that trimesh lacks: it gives an empty scene for a truncated file."""
     if content.lstrip()[:5].lower() == b"solid" and b"facet" in content[:2000].lower():
@@ -91,6 +115,8 @@ def _read_ply(content: bytes, kind: str, path: Path | None) -> Shape:
     header, ended, body = content.partition(b"end_header")
     if not ended:
         raise BadShape("it is truncated within its header")
+    if re.search(rb"(?m)^\s*element\s+tristrips\b", header):
+        raise BadShape("its triangles are strips, which are not read: save it with faces, or as OBJ")
     if b"format ascii" in header:
         announced = sum(int(count) for count in re.findall(rb"^\s*element\s+\w+\s+(\d+)", header, re.MULTILINE))
         held = sum(1 for line in body.splitlines() if line.strip())
@@ -126,5 +152,5 @@ def _read_glb(content: bytes, kind: str, path: Path | None) -> Shape:
 
 
 _OWN = {".off": read_off, ".npy": _read_array, ".xyz": read_rows, ".txt": read_rows, ".pts": read_rows}
-_LIBRARY = {".obj": _read_scene, ".stl": _read_stl, ".ply": _read_ply, ".glb": _read_glb, ".gltf": _read_gltf}
+_LIBRARY = {".obj": _read_obj, ".stl": _read_stl, ".ply": _read_ply, ".glb": _read_glb, ".gltf": _read_gltf}
 SUFFIXES = (*_OWN, *_LIBRARY)

@@ -33,6 +33,7 @@ from crvae3d.experiment.runs import (
     check_learnt_from,
     control_of,
     decodes,
+    digest_of,
     is_finished,
     learn_from,
     one_epoch,
@@ -135,7 +136,8 @@ def run(task: Task) -> None:
             figures = _judged(task, _MAKERS[task.cell.control](task))
         except Diverged as error:
             figures = {"failed": str(error)}
-        figures |= {"judging": task.judged_as, "seed": task.settings.training.seed, "made_by": provenance()}
+        made_by = provenance() | {"shapes": digest_of(_shapes(task)[1].points)}
+        figures |= {"judging": task.judged_as, "seed": task.settings.training.seed, "made_by": made_by}
         task.folder.mkdir(parents=True, exist_ok=True)
         part = task.figures_file.with_suffix(".part")
         part.write_text(json.dumps(figures) + "\n")
@@ -143,19 +145,23 @@ def run(task: Task) -> None:
 
 
 def check_sizes(splits: Splits, split: str, done: Mapping[tuple[str, int], Mapping[str, object]]) -> None:
-    """Refuse to set runs beside each other that were not judged on as many shapes.
+    """Refuse to set runs beside each other that were not judged on the same shapes.
 
     Raises:
-        InputError: a part has grown or shrunk since.
+        InputError: a part has grown or shrunk since, or has others; of runs that do not say, of before they did, only the former.
     """
     known, judged = (splits.train, splits.test) if split == "test" else learn_from(splits)
-    sizes = len(known), len(judged)
+    sizes, digest = (len(known), len(judged)), digest_of(judged)
     for (cell, seed), figures in done.items():
         then = figures.get("n_train", sizes[0]), figures.get("n_test", sizes[1])
         if then != sizes:
             raise InputError(
                 f"{cell} of seed {seed} was judged on {then[1]:,} shapes, its classifiers fitted on {then[0]:,}, and there are "
                 f"{sizes[1]:,} and {sizes[0]:,} now: choose another output folder"
+            )
+        if figures.get("made_by", {}).get("shapes", digest) != digest:
+            raise InputError(
+                f"{cell} of seed {seed} was judged on other shapes than there are now: choose another output folder"
             )
 
 
@@ -266,6 +272,11 @@ def _shapes(task: Task) -> tuple[LabelledShapes, LabelledShapes]:
     loading = tuple(modality_of(task.settings.model).loading(task.settings.model).items())
     found = _loaded(task.settings.data, task.settings.root, task.split, loading)
     return tuple(LabelledShapes(part, part.labels) for part in found)
+
+
+def read_anew() -> None:
+    """Forget the shapes that were read: they may be others now."""
+    _loaded.cache_clear()
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from crvae3d.datasets.load import is_images, load
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import PLAIN
-from crvae3d.experiment.cells import Task, check_sizes, run
+from crvae3d.experiment.cells import Task, check_sizes, read_anew, run
 from crvae3d.experiment.comparison import gather, write_results
 from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grid import Cell, Grid
@@ -74,6 +74,7 @@ def compare(
     _check_controls(grid, IMAGES if is_images(str(data)) else CLOUDS)
     tasks = tasks_of(grid, data, Path(out), seeds, split, root, options, progress)
     _check_sweep(grid, tasks)
+    read_anew()
     done = gather(tasks, Path(out), split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
     waiting = [task for task in asked if task.run not in done]

@@ -27,6 +27,8 @@ from crvae3d.viewers.pictures import write_picture
 PICTURE = "reconstructions.png"
 SHOWN = 12
 AT_ONCE = 64
+LONGEST = 200
+"""Bytes of a file name; most file systems take 255, with the suffix."""
 
 Made = tuple[str, np.ndarray, np.ndarray, object, float]
 """A name, the original, its reconstruction, what is written of it, and their distance."""
@@ -75,8 +77,10 @@ def reconstruct(
         made, write, suffix = _images(model, splits), _write_image, "png"
     else:
         made, write, suffix = _clouds(model, splits, points), functools.partial(_write_cloud, faces=faces), "ply"
-    _refuse_others(output, suffix)
+    table, heading = output / f"{modality.distance}.csv", ("id", modality.distance)
+    _refuse_others(output, suffix, table)
     output.mkdir(parents=True, exist_ok=True)
+    _write_table(table, [heading])  # by which a folder is known again, should this be cut off
     files, rows, shown, taken = [], [], [], {Path(PICTURE).stem}
     with frozen(model):
         for name, original, decoded, written, distance in made:
@@ -85,7 +89,7 @@ def reconstruct(
             rows.append((name, distance))
             if len(shown) < SHOWN:
                 shown.append((name, original, decoded))
-    _write_table(output / f"{modality.distance}.csv", [("id", modality.distance), *rows])
+    _write_table(table, [heading, *rows])
     _picture(output / PICTURE, shown, faces)
     write_failures(output / "failures.csv", splits.failures)
     return files
@@ -114,9 +118,9 @@ def _refuse_among(data: Path, output: Path) -> None:
         )
 
 
-def _refuse_others(output: Path, suffix: str) -> None:
+def _refuse_others(output: Path, suffix: str, table: Path) -> None:
     """Refuse a folder with such files that are no reconstructions, some of which might be replaced."""
-    if any(output.glob(f"*.{suffix}")) and not (output / PICTURE).exists():
+    if any(output.glob(f"*.{suffix}")) and not table.exists():
         raise InputError(
             f"{output} holds .{suffix} files that are no reconstructions: name an empty folder, or a new one"
         )
@@ -186,6 +190,7 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 def _file_name(name: str, taken: set[str]) -> str:
     """A file name of its own for each shape, whatever its id, also where a disk does not tell small letters from large."""
     stem = re.sub(r"[^\w.-]+", "_", name)
+    stem = stem.encode("utf-8", "surrogateescape")[-LONGEST:].decode("utf-8", "ignore")
     tries = (stem if count == 1 else f"{stem}_{count}" for count in itertools.count(1))
     found = next(candidate for candidate in tries if candidate.casefold() not in taken)
     taken.add(found.casefold())

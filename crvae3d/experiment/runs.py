@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -29,6 +30,8 @@ from crvae3d.experiment.pretrained import SETTINGS, VAE, WEIGHTS
 from crvae3d.experiment.settings import Settings
 from crvae3d.training.settings import Training
 
+UNNAMED = re.compile(r"shape_\d{6}")
+"""The names of shapes in an archive that names none."""
 VALIDATION_SHARE = 0.1
 VALIDATION_SEED = 0
 
@@ -75,7 +78,7 @@ def train(
     check_devices(training.devices)
     if first and not resume:  # only now: a mistake in the settings or the data costs no folder
         _make_room(out, overwrite)
-        settings.write(out, source=splits.form, shapes=_names(rest))
+        settings.write(out, source=splits.form, shapes=digest_of(rest))
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
     known, seen = on_the_gpu_if_it_fits(rest, validation, training)
@@ -147,16 +150,19 @@ def check_learnt_from(folder: Path, rest: Clouds | Images) -> None:
         InputError: it has; runs that do not say, of before they did, are taken.
     """
     kept = json.loads((folder / SETTINGS).read_text()).get("made_by", {}).get("shapes")
-    if kept not in (None, _names(rest)):
+    if kept not in (None, digest_of(rest)):
         raise InputError(
             f"the training shapes of {Settings.read(folder).data} are others now than {folder} learnt from, and so is the "
             "validation part: train it anew, or judge it by a test part"
         )
 
 
-def _names(shapes: Clouds | Images) -> str:
-    """A digest of the names of shapes."""
-    return hashlib.blake2b("\0".join(shapes.ids).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+def digest_of(shapes: Clouds | Images) -> str:
+    """A digest of the names of shapes; of an archive that names none, of a point of each too."""
+    found = hashlib.blake2b("\0".join(shapes.ids).encode("utf-8", "surrogateescape"), digest_size=16)
+    if isinstance(shapes, Clouds) and all(UNNAMED.fullmatch(name) for name in shapes.ids):
+        found.update(shapes.first(1).coordinates(range(len(shapes))).numpy().tobytes())
+    return found.hexdigest()
 
 
 def one_epoch(shapes: int, training: Training) -> np.ndarray:

@@ -21,7 +21,7 @@ from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_FORMS, image_objective
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, modality_of, sized
 from crvae3d.experiment.pretrained import SETTINGS, model_of
-from crvae3d.experiment.tables import OF_FLAT_CODES, Objective
+from crvae3d.experiment.tables import FORMS, MODELS, OF_FLAT_CODES, Objective
 from crvae3d.images.models import NVAEModel
 from crvae3d.points.models import PointModel
 from crvae3d.training.settings import Training
@@ -86,7 +86,8 @@ class Settings:
             model: a name in `tables.MODELS`, or of images in `IMAGE_MODELS`; None for the first there.
             preset: a name of the model's presets; None for `small`.
             progress: whether to show that of reading a folder of pictures, which says how large they are.
-            options: fields of the model, `Objective` and `Training` that are to differ.
+            options: fields of the model, `Objective` and `Training` that are to differ; `paper` or `invariant`, True for that
+                form of the objective.
 
         Raises:
             InputError: a name is unknown, or a value impossible.
@@ -95,6 +96,9 @@ class Settings:
         options = {name: _plain(value) for name, value in options.items()}
         images = is_images(data)
         modality = IMAGES if images else CLOUDS
+        form = _form(options, data, images)
+        if model in MODELS:
+            _check_named(model, options)
         model = next(iter(modality.models)) if model is None else model
         if model not in modality.models and model in CLOUDS.models | IMAGES.models:
             unknown(f"model of {modality.name}", model, modality.models)
@@ -103,12 +107,13 @@ class Settings:
         known = kinds[0] | kinds[1] | kinds[2]
         for name, value in options.items():
             if name not in known:
-                _refuse(name, modality.name, model, set(known))
+                _refuse(name, modality.name, model, set(known) | set(FORMS))
             if not _is_a(value, known[name]):
                 raise InputError(f"{name} must be {_told(known[name])}, got {value!r}")
         of_model, of_objective, of_training = (
             {name: options[name] for name in options if name in part} for part in kinds
         )
+        of_objective = form | of_objective
         if images:
             if "points" in options:
                 raise InputError(f"images have no points, and {options['points']} were asked for: leave them out")
@@ -199,6 +204,34 @@ def _form_of(data: str, root: str | None, height: int | None, width: int | None,
     size = (height or width, width or height) if height or width else None
     channels, height, width = load(data, root, size=size, progress=progress).train.pixels.shape[1:]
     return {"channels": channels, "height": height, "width": width, "likelihood": "logistic"}
+
+
+def _form(options: dict[str, object], data: str, images: bool) -> dict[str, object]:
+    """What the form says that is asked for by its name among the options, out of which it is taken."""
+    asked = {name: options.pop(name) for name in FORMS if name in options}
+    for name, value in asked.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name} must be true or false, got {value!r}")
+    named = [name for name, value in asked.items() if value]
+    if len(named) > 1:
+        raise InputError("paper and invariant are two forms of the objective: take one")
+    if named == ["invariant"]:
+        if images:
+            raise InputError(f"invariant turns shapes, and {data} has images: leave it out")
+        if options.get("contrast") == 0 or options.get("contrast_transform", "so3") != "so3":
+            raise InputError(
+                "invariant is contrast over all of SO(3): leave it out, or contrast and contrast-transform"
+            )
+    return FORMS[named[0]] if named and not images else {}  # the paper's is the default of images
+
+
+def _check_named(model: str, options: dict[str, object]) -> None:
+    """Refuse an option that undoes what a model is named by."""
+    plain = PointModel()
+    for name in ("template", "likelihood"):
+        own = getattr(MODELS[model], name)
+        if own != getattr(plain, name) and options.get(name, own) != own:
+            raise InputError(f"{model} has the {name} {own}, and {options[name]} was asked for: leave one of them out")
 
 
 def provenance() -> dict[str, str]:

@@ -115,6 +115,9 @@ their ELBO. The default has their KL on views that go farther and rebuild the or
 INVARIANT = {"contrast": CONTRAST, "contrast_transform": "so3"}
 """For shapes in any pose: the default, whose contrast compares views that are turned over all of SO(3)."""
 
+FORMS = {"paper": PAPER, "invariant": INVARIANT}
+"""Forms of the objective, of shapes, by the options that ask for them."""
+
 
 @dataclass(frozen=True)
 class Objective:

@@ -91,7 +91,8 @@ class Folding(nn.Module):
         folded = grid.expand(len(flat), -1, -1)
         for fold in self.folds:
             folded = fold(flat, folded)
-        return folded.float().view(*codes.shape[:-1], len(grid), 3)
+        whole = torch.promote_types(folded.dtype, torch.float32)
+        return folded.to(whole).view(*codes.shape[:-1], len(grid), 3)
 
     def faces(self, points: int | None = None) -> Tensor:
         """Triangles (F, 3) between the M points of `decode`, the same for every code: with them a cloud is a mesh.
