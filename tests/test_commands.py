@@ -817,7 +817,8 @@ def test_every_divergence_trains(divergence):
 @pytest.mark.parametrize("objective", tables.OBJECTIVES)
 def test_every_model_and_objective_and_transformation_takes_a_step(model, objective):
     for transform in tables.TRANSFORMS:
-        settings = crvae3d.Settings.of("shapes", model=model, preset="tiny", objective=objective, transform=transform)
+        options = {"objective": objective, "transform": transform, "consistency": 1.0}
+        settings = crvae3d.Settings.of("shapes", model=model, preset="tiny", **options)
         vae = crvae3d.VAE.build(settings.model)
         terms = built(settings, 32)(vae, torch.rand(3, 32, 3) * 2 - 1)
         terms.loss.backward()

@@ -93,10 +93,9 @@ class Settings:
             InputError: a name is unknown, or a value impossible.
         """
         data = str(data)
-        options = {name: _plain(value) for name, value in options.items()}
         images = is_images(data)
         modality = IMAGES if images else CLOUDS
-        form = _form(options, data, images)
+        options = _formed({name: _plain(value) for name, value in options.items()}, data, images)
         if model in MODELS:
             _check_named(model, options)
         model = next(iter(modality.models)) if model is None else model
@@ -113,7 +112,6 @@ class Settings:
         of_model, of_objective, of_training = (
             {name: options[name] for name in options if name in part} for part in kinds
         )
-        of_objective = form | of_objective
         if images:
             if "points" in options:
                 raise InputError(f"images have no points, and {options['points']} were asked for: leave them out")
@@ -206,9 +204,9 @@ def _form_of(data: str, root: str | None, height: int | None, width: int | None,
     return {"channels": channels, "height": height, "width": width, "likelihood": "logistic"}
 
 
-def _form(options: dict[str, object], data: str, images: bool) -> dict[str, object]:
-    """What the form says that is asked for by its name among the options, out of which it is taken."""
-    asked = {name: options.pop(name) for name in FORMS if name in options}
+def _formed(options: dict[str, object], data: str, images: bool) -> dict[str, object]:
+    """The options with what a form says in place of its name; what is given beside it is taken first."""
+    asked = {name: options[name] for name in FORMS if name in options}
     for name, value in asked.items():
         if not isinstance(value, bool):
             raise InputError(f"{name} must be true or false, got {value!r}")
@@ -222,7 +220,8 @@ def _form(options: dict[str, object], data: str, images: bool) -> dict[str, obje
             raise InputError(
                 "invariant is contrast over all of SO(3): leave it out, or contrast and contrast-transform"
             )
-    return FORMS[named[0]] if named and not images else {}  # the paper's is the default of images
+    form = FORMS[named[0]] if named and not images else {}  # the paper's is the default of images
+    return form | {name: value for name, value in options.items() if name not in asked}
 
 
 def _check_named(model: str, options: dict[str, object]) -> None:
