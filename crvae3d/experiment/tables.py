@@ -205,9 +205,8 @@ class Objective:
 
     def _choose(self) -> None:
         """Give each weight that was left out its value."""
-        if (
-            self.consistency is None
-        ):  # an auto-encoder's deviation nothing else sees: KL would make it large, and no more
+        if self.consistency is None:
+            # Nothing but the divergence sees an auto-encoder's deviation: a KL would make it large, and do no more.
             blind = self.objective == "autoencoder" and self.divergence in ("kl", "reverse", "symmetric")
             object.__setattr__(self, "consistency", 0.0 if blind else WEIGHTS[self.divergence])
         bound = self.objective in ("elbo", "iwae")

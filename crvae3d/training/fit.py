@@ -40,9 +40,7 @@ class Passes(DistributedSampler):
 
     def __iter__(self) -> Iterator[int]:
         shapes, generator = len(self.dataset), torch.Generator()
-        generator.manual_seed(
-            seed_of(self.seed, self.epoch)
-        )  # a sum would give the next seed the orders of the next epoch
+        generator.manual_seed(seed_of(self.seed, self.epoch))  # by a sum seeds would share their orders
         passes = [torch.randperm(self.size, generator=generator) for _ in range(0, shapes, self.size)]
         order = torch.cat(passes)[:shapes].tolist()
         return iter([*order, *order[: self.total_size - shapes]][self.rank :: self.num_replicas])
