@@ -15,6 +15,7 @@ examples:
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -175,7 +176,7 @@ def run(arguments: argparse.Namespace) -> None:
         settings = settings_of(arguments)
     train(settings, out, arguments.resume is not None, arguments.overwrite, progress=not arguments.quiet)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says so
-        print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {out}")
+        print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {shlex.quote(str(out))}")
 
 
 def settings_of(arguments: argparse.Namespace) -> object:
