@@ -227,6 +227,12 @@ HIERARCHY = Grid(
             **{f"lambda {weight:g}": {"model": "nvae", "consistency": weight} for weight in (0.01, 0.1)},
             **{"lambda 0.1, cooled": {"model": "nvae", "consistency": 0.1, "cool_down": 0.5}},
         ),
+        Cell(
+            "NVAE+Aug, groups not balanced",
+            "hierarchy",
+            {"model": "nvae", "consistency": 0.0, "views": 1, "balance_groups": False},
+            against="NVAE+Aug",
+        ),
         *_three("VAE", "flat", model="mlp"),
         Cell("pixels", "controls", control="pixels"),
     ),
