@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -99,11 +100,24 @@ class TestEveryNetwork:
         assert posterior.mean.dtype == posterior.log_variance.dtype == log_prob.dtype == torch.float32
         torch.testing.assert_close(posterior.mean, model.encoder(x).mean, rtol=0.1, atol=0.05)
 
+    @pytest.mark.parametrize("weights", [torch.float32, torch.float64, torch.bfloat16])
+    def test_images_may_be_of_another_precision_than_the_weights(self, network, norm, weights):
+        model, x = built(network, norm).to(weights), torch.rand(4, 1, 28, 20).round()
+        for of in (torch.float16, torch.float32, torch.float64):
+            terms = Consistent(ELBO(), weight=1.0, transform=HorizontalFlip(1))(model, x.to(of))
+            terms.loss.backward()
+            assert terms.per_shape.isfinite().all() and model.reconstruct(x.to(of)).shape == x.shape
+        assert torch.equal(model.embed(x), model.embed(x.double()))
+
     def test_other_batches_are_refused(self, network, norm):
         encoder = built(network, norm).encoder
         for wrong in (torch.rand(2, 1, 20, 28), torch.rand(1, 28, 20), torch.rand(2, 3, 28, 20), [torch.rand(28, 20)]):
             with pytest.raises(InputError, match=r"\(batch, 1, 28, 20\)"):
                 encoder(wrong)
+        with pytest.raises(InputError, match="ndarray; make a tensor"):
+            encoder(np.zeros((2, 1, 28, 20)))
+        with pytest.raises(InputError, match=r"got \(2, 3, 28, 20\)$"):  # one image is not what it was
+            encoder(torch.rand(2, 3, 28, 20))
         with pytest.raises(InputError, match="divide 8-bit ones by 255"):
             encoder(torch.zeros(2, 1, 28, 20, dtype=torch.uint8))
 

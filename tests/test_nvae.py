@@ -384,9 +384,16 @@ def test_wrong_settings_are_refused_with_advice(change, says):
 def test_wrong_inputs_are_refused_with_advice():
     model = build_nvae(**MODELS["digits"])
     for wrong in (torch.rand(8, 8), torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "digits"):
-        with pytest.raises(InputError, match="a batch of images is floats"):
+        with pytest.raises(InputError, match="images (has the shape|are floats)"):
             model.encoder(wrong)
     with pytest.raises(InputError, match="temperature must be 0 or more"):
         sample(model, 1, -0.1)
     with pytest.raises(InputError, match="at least 1 batch"):
         readjust_statistics(model, batches=0)
+    momenta = {norm.momentum for norm in model.decoder.modules() if isinstance(norm, torch.nn.BatchNorm2d)}
+    assert momenta and None not in momenta
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InputError, match="temperature must be 0 or more"):
+        readjust_statistics(model, temperature=-1.0)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert {norm.momentum for norm in model.decoder.modules() if isinstance(norm, torch.nn.BatchNorm2d)} == momenta

@@ -48,3 +48,5 @@ def test_a_decoder_has_the_faces_of_its_template_at_any_number_of_points():
         Folding(4, points=25, width=8, template="gaussian").faces()
     with pytest.raises(InputError, match="at least 4 points, got 3"):
         Folding(4, points=25, width=8).faces(3)
+    with pytest.raises(InputError, match="points must be at least 1, got -5"):
+        Folding(4, points=25, width=8).faces(-5)

@@ -7,6 +7,7 @@ Acoustic Models, 2013): as cheap, and no unit is ever without a gradient, where 
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -42,7 +43,8 @@ class FlatEncoder(nn.Module):
 
     def posterior(self, pooled: Tensor) -> DiagonalGaussian:
         """The posterior of each image from its features (B, F)."""
-        mean, log_variance = self.head(pooled).float().chunk(2, dim=-1)
+        found = self.head(pooled)
+        mean, log_variance = found.to(torch.promote_types(found.dtype, torch.float32)).chunk(2, dim=-1)
         return DiagonalGaussian(mean, log_variance)
 
     def pool(self, x: Tensor) -> Tensor:
@@ -51,15 +53,7 @@ class FlatEncoder(nn.Module):
         Raises:
             InputError: x is no batch of floats of the encoder's shape.
         """
-        if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
-            came = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(
-                f"a batch of images has the shape (batch, {', '.join(map(str, self.shape))}), got {came}; "
-                "use x[None] for one image"
-            )
-        if not x.is_floating_point():
-            raise InputError(f"images are floats in [0, 1], got {x.dtype}; divide 8-bit ones by 255")
-        return self.network(x)
+        return self.network(checked(x, self.shape).to(self.head.weight.dtype))
 
 
 class FlatDecoder(nn.Module):
@@ -76,8 +70,27 @@ class FlatDecoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Distribution:
         """The likelihood at codes (..., D), of batch shape (...,)."""
-        output = self.network(codes.reshape(-1, codes.shape[-1]))
+        weight = next(self.network.parameters())
+        output = self.network(codes.reshape(-1, codes.shape[-1]).to(weight.dtype))
         return self.head(output.view(*codes.shape[:-1], *output.shape[1:]))
+
+
+def checked(x: object, shape: Shape) -> Tensor:
+    """A batch of images as it is.
+
+    Raises:
+        InputError: x is no batch (B, C, H, W) of floats with the shape (C, H, W).
+    """
+    if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != shape:
+        came, advice = type(x).__name__, "; make a tensor of it with torch.as_tensor"
+        if isinstance(x, Tensor):
+            came, advice = tuple(x.shape), "; use x[None] for one image" if x.ndim == 3 else ""
+        raise InputError(
+            f"a batch of images has the shape (batch, {', '.join(map(str, shape))}), got {came}{advice}"
+        )
+    if not x.is_floating_point():
+        raise InputError(f"images are floats in [0, 1], got {x.dtype}; divide 8-bit ones by 255")
+    return x
 
 
 class MLPEncoder(FlatEncoder):

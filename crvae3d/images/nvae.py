@@ -22,7 +22,7 @@ from crvae3d.images.cells import bottom_up_cell, top_down_cell
 from crvae3d.images.flows import Flow, Flowed, Shift
 from crvae3d.images.ladder import Ladder
 from crvae3d.images.likelihoods import LIKELIHOODS
-from crvae3d.images.mlp import Shape
+from crvae3d.images.mlp import Shape, checked
 from crvae3d.images.nvae_spectral import Conv, spectral_penalty
 from crvae3d.images.nvae_topdown import TopDown, gaussian
 
@@ -75,12 +75,7 @@ class NVAEEncoder(nn.Module):
         Raises:
             InputError: x is no batch of floats of the encoder's shape.
         """
-        if not isinstance(x, Tensor) or tuple(x.shape[1:]) != self.shape or not x.is_floating_point():
-            came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(
-                f"a batch of images is floats in [0, 1] of the shape (batch, {', '.join(map(str, self.shape))}), "
-                f"got {came}; use x[None] for one image, and divide 8-bit ones by 255"
-            )
+        x = checked(x, self.shape).to(next(self.stem.parameters()).dtype)
         found = [self.stem(2 * pad(x, self.margins) - 1)]
         for cells in reversed(self.tower):
             found.append(cells(found[-1]))

@@ -4,6 +4,7 @@ Low temperatures stay near the modes. The running statistics of an NVAE's batch 
 which are not those of such samples; Vahdat and Kautz, NVAE, 2020, re-estimate them at the temperature that is sampled at.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,15 +57,21 @@ def readjust_statistics(
     norms = [module for module in model.decoder.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
-    with _mode(model, training=True), torch.no_grad():
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch's sign for a mean over all batches
-        for batch in range(batches):
-            model.decoder(_draw(model, count, temperature, seed + batch))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    momenta, before = [norm.momentum for norm in norms], [copy.deepcopy(norm.state_dict()) for norm in norms]
+    try:
+        with _mode(model, training=True), torch.no_grad():
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # torch's sign for a mean over all batches
+            for batch in range(batches):
+                model.decoder(_draw(model, count, temperature, seed + batch))
+    except BaseException:  # nothing is half done
+        for norm, state in zip(norms, before, strict=True):
+            norm.load_state_dict(state)
+        raise
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _draw(model: VAE, count: int, temperature: float, seed: int) -> Path | Tensor:

@@ -8,7 +8,8 @@ axis does cost accuracy.
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,9 +18,8 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
 from crvae3d.errors import InputError
-from crvae3d.points.batch import dense, like, to_pyg
-
-Cloud = tuple[Tensor, Tensor | None]
+from crvae3d.points.batch import Cloud, again, dense, graphs_of, like, to_pyg
+from crvae3d.points.thinning import drop_highest, keep_lowest, padded_to
 
 
 class CloudTransform(BaseTransform):
@@ -66,10 +66,17 @@ def normal(shape: Sequence[int], of: Tensor, generator: torch.Generator | None) 
 
 
 class Compose(CloudTransform):
-    """Several transformations, one after the other; any PyG transform may stand among them."""
+    """Several transformations, one after the other: ours, any of PyG, and functions t(x, generator=...) of a batch."""
 
-    def __init__(self, transforms: Sequence[BaseTransform]) -> None:
-        self.transforms = [t if isinstance(t, CloudTransform) else FromPyG(t) for t in transforms]
+    def __init__(self, transforms: Sequence[Callable[..., object]]) -> None:
+        self.transforms = [_ours(transform) for transform in transforms]
+
+    def __call__(self, x: object, generator: torch.Generator | None = None) -> object:
+        if not hasattr(x, "pos"):
+            return super().__call__(x, generator)
+        for transform in self.transforms:  # each knows what becomes of that which belongs to points
+            x = transform(x, generator)
+        return x
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
         for transform in self.transforms:
@@ -189,7 +196,7 @@ class Subset(CloudTransform):
         if self.fewest is not None:
             drawn = uniform((), math.log(self.fewest), math.log(size), points, generator).exp().round()
             if points.is_cuda:
-                return _padded_to(drawn, points, mask, generator)
+                return padded_to(drawn, points, mask, uniform(points.shape[:2], 0, 1, points, generator))
             size = int(drawn)
         if points.shape[1] <= size:
             return points, mask
@@ -207,7 +214,7 @@ class DropPoints(CloudTransform):
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
         rank = uniform(points.shape[:2], 0, 1, points, generator)
-        return _drop_highest(points, mask, rank, uniform((len(points), 1), 0, self.share, points, generator))
+        return drop_highest(points, mask, rank, uniform((len(points), 1), 0, self.share, points, generator))
 
 
 class Crop(CloudTransform):
@@ -220,7 +227,7 @@ class Crop(CloudTransform):
 
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
         along = (points @ normal((len(points), 3, 1), points, generator))[..., 0]
-        return _drop_highest(points, mask, along, uniform((len(points), 1), 0, self.share, points, generator))
+        return drop_highest(points, mask, along, uniform((len(points), 1), 0, self.share, points, generator))
 
 
 class FromPyG(CloudTransform):
@@ -232,18 +239,18 @@ class FromPyG(CloudTransform):
     def __init__(self, transform: BaseTransform) -> None:
         self.transform = transform
 
+    def __call__(self, x: object, generator: torch.Generator | None = None) -> object:
+        """As of any transformation; whole graphs of PyG go through the transform as they are, with all that they hold."""
+        graphs = graphs_of(x)
+        if graphs is None:
+            return super().__call__(x, generator)
+        with _lent(generator):
+            return again([self.transform(graph) for graph in graphs], x)
+
     def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
-        device = None if generator is None else generator.device
-        seed = int(torch.randint(2**31, (), generator=generator, device=device))
         clouds = list(points) if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
-        # PyG draws from the global generators of Python, NumPy and torch: lend them a seed, then put theirs back.
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002
-        try:
-            with torch.random.fork_rng():
-                random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
-                out = [self.transform(Data(pos=cloud)).pos for cloud in clouds]
-        finally:
-            random.setstate(states[0]), np.random.set_state(states[1])
+        with _lent(generator):
+            out = [self.transform(Data(pos=cloud)).pos for cloud in clouds]
         if len({len(cloud) for cloud in out}) == 1:
             return torch.stack(out), None
         return dense(out)
@@ -252,36 +259,31 @@ class FromPyG(CloudTransform):
         return f"FromPyG({self.transform})"
 
 
-def _padded_to(size: Tensor, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
-    """A random subset of `size` points of each shape, the others padding: a GPU need not say how many they are."""
-    rank = uniform(points.shape[:2], 0, 1, points, generator)
-    kept = order(rank, mask) < size
-    return keep_only(points, kept if mask is None else kept & mask)
+class _Function(CloudTransform):
+    """A function t(x, generator=...) of a batch among other transformations."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function = function
+
+    def warp(self, points: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Cloud:
+        return dense(self.function(like(points, mask), generator=generator))
 
 
-def keep_lowest(points: Tensor, mask: Tensor | None, rank: Tensor, size: int) -> Cloud:
-    """The `size` points of lowest rank of each shape; padded points come last."""
-    if mask is not None:
-        rank = rank.masked_fill(~mask, torch.inf)
-    index = rank.topk(size, dim=1, largest=False, sorted=False).indices
-    kept = points.gather(1, index[..., None].expand(-1, -1, 3))
-    return kept, None if mask is None else mask.gather(1, index)
+def _ours(transform: Callable[..., object]) -> CloudTransform:
+    if isinstance(transform, CloudTransform):
+        return transform
+    return FromPyG(transform) if isinstance(transform, BaseTransform) else _Function(transform)
 
 
-def _drop_highest(points: Tensor, mask: Tensor | None, rank: Tensor, share: Tensor) -> Cloud:
-    """Without the given share (B, 1) of the points, those of highest rank; at least one point is left."""
-    mask = torch.ones_like(rank, dtype=torch.bool) if mask is None else mask
-    size = mask.sum(1, keepdim=True)
-    keep = (size - (share * size).floor()).clamp(min=1)
-    return keep_only(points, mask & (order(rank, mask) < keep))
-
-
-def order(rank: Tensor, mask: Tensor | None) -> Tensor:
-    """The place of each point in its shape by ascending rank, (B, N) from 0 on; padded points come last."""
-    rank = rank if mask is None else rank.masked_fill(~mask, torch.inf)
-    return rank.argsort(1).argsort(1)
-
-
-def keep_only(points: Tensor, kept: Tensor) -> Cloud:
-    """The points that `kept` (B, N) marks; the others become padding."""
-    return torch.where(kept[..., None], points, 0), kept
+@contextmanager
+def _lent(generator: torch.Generator | None) -> Iterator[None]:
+    """Lend the global generators of Python, NumPy and torch, from which PyG draws, a seed; then put theirs back."""
+    device = None if generator is None else generator.device
+    seed = int(torch.randint(2**31, (), generator=generator, device=device))
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(states[0]), np.random.set_state(states[1])

@@ -15,6 +15,10 @@ from torch import Tensor
 from crvae3d.errors import InputError
 
 
+Cloud = tuple[Tensor, Tensor | None]
+"""Points (B, N, 3) and a mask (B, N), or None where all are there."""
+
+
 class Ragged(NamedTuple):
     """Clouds of different sizes, padded to the longest: `mask` is True where a point exists.
 
@@ -48,7 +52,7 @@ def ragged(clouds: Sequence[Tensor]) -> Ragged:
     return Ragged(points, torch.arange(points.shape[1], device=points.device) < sizes[:, None])
 
 
-def dense(x: object) -> tuple[Tensor, Tensor | None]:
+def dense(x: object) -> Cloud:
     """Any batch of clouds as points (B, N, 3) and a mask (B, N), or None for all of a tensor's points.
 
     Whole numbers become single precision, those of 32 and 64 bits double: it would round them.
@@ -91,7 +95,7 @@ def _tensor(cloud: object) -> Tensor:
     return torch.as_tensor(cloud)
 
 
-def _of_pyg(data: object) -> tuple[Tensor, Tensor | None]:
+def _of_pyg(data: object) -> Cloud:
     from torch_geometric.utils import to_dense_batch
 
     pos = data.pos
@@ -99,7 +103,10 @@ def _of_pyg(data: object) -> tuple[Tensor, Tensor | None]:
         raise InputError(
             f"PyG data needs `pos` of the shape (points, 3), got {None if pos is None else tuple(pos.shape)}"
         )
-    points, mask = to_dense_batch(pos, getattr(data, "batch", None), batch_size=getattr(data, "num_graphs", None))
+    batch = getattr(data, "batch", None)
+    if batch is not None and bool((batch.diff() < 0).any()):
+        raise InputError("`batch` of PyG data must rise from point to point: sort the points by it first")
+    points, mask = to_dense_batch(pos, batch, batch_size=getattr(data, "num_graphs", None))
     if not bool(mask.any(1).all()):
         raise InputError(f"every graph needs a point, and number {int(mask.any(1).int().argmin())} has none")
     return dense(points)[0], None if bool(mask.all()) else mask
@@ -112,12 +119,11 @@ def like(points: Tensor, mask: Tensor | None) -> Tensor | Ragged:
 
 def to_pyg(data: object, points: Tensor, mask: Tensor | None) -> object:
     """PyG data with new positions; what belonged to single points goes where the number of points has changed."""
-    from torch_geometric.data import Batch
-
     clouds = list(points) if mask is None else [cloud[there] for cloud, there in zip(points, mask, strict=True)]
-    graphs = data.to_data_list() if isinstance(data, Batch) else [data.clone()]
     sizes = torch.tensor([len(cloud) for cloud in clouds], device=points.device)
-    if not isinstance(data, Batch):
+    whole = graphs_of(data)
+    graphs = whole or [data.clone()]
+    if whole is None:  # several graphs in one
         clouds = [torch.cat(clouds)]
     changed = any(len(cloud) != len(graph.pos) for graph, cloud in zip(graphs, clouds, strict=True))
     # Asked of the whole batch: a graph of one point has as many labels as points.
@@ -128,9 +134,29 @@ def to_pyg(data: object, points: Tensor, mask: Tensor | None) -> object:
             for name in gone:
                 graph.pop(name, None)
         graph.pos = cloud
-    if not isinstance(data, Batch) and data.batch is not None:
+    if whole is None:
         graphs[0].batch = torch.arange(len(sizes), device=points.device).repeat_interleave(sizes)
-    return Batch.from_data_list(graphs) if isinstance(data, Batch) else graphs[0]
+        if "ptr" in graphs[0]:
+            graphs[0].ptr = torch.nn.functional.pad(sizes.cumsum(0), (1, 0))
+    return again(graphs, data)
+
+
+def graphs_of(data: object) -> list[object] | None:
+    """The graphs of PyG data, each with all that it holds; None of what is no such data, or holds several by `batch` alone."""
+    if hasattr(data, "_slice_dict"):
+        return data.to_data_list()
+    alone = hasattr(data, "pos") and getattr(data, "batch", None) is None
+    return [data.clone()] if alone else None
+
+
+def again(graphs: list[object], data: object) -> object:
+    """Graphs in the form of the data that they were."""
+    from torch_geometric.data import Batch
+
+    if not hasattr(data, "_slice_dict"):
+        return graphs[0]
+    followed = [name for name in data.keys() if f"{name}_batch" in data]
+    return Batch.from_data_list(graphs, follow_batch=followed)
 
 
 NUMBERS_A_BLOCK = {"cpu": 2**20, "cuda": 2**26}

@@ -7,7 +7,8 @@ Kailkhura, Yu, Xiao and Mao, Benchmarking Robustness of 3D Point Cloud Recogniti
 import torch
 from torch import Tensor
 
-from crvae3d.points.augment import Cloud, CloudTransform, keep_lowest, keep_only, normal, order, uniform
+from crvae3d.points.augment import Cloud, CloudTransform, normal, uniform
+from crvae3d.points.thinning import keep_lowest, keep_only, order
 
 
 class Thin(CloudTransform):

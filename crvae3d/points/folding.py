@@ -84,8 +84,6 @@ class Folding(nn.Module):
 
     def decode(self, codes: Tensor, points: int | None = None) -> Tensor:
         """Fold the template at codes (..., D): (..., M, 3), with `points` for M where given."""
-        if points is not None and points < 1:
-            raise InputError(f"points must be at least 1, got {points}")
         grid = self._grid(points)
         flat = codes.reshape(-1, self.code_size).to(self.folds[0].of_code.weight.dtype)
         folded = grid.expand(len(flat), -1, -1)
@@ -100,12 +98,14 @@ class Folding(nn.Module):
         The sheet is whole: where a shape has a gap, as between the legs of a table, it spans it.
 
         Raises:
-            InputError: the template has no surface.
+            InputError: the template has no surface, or points is below 1.
         """
         return triangles(self.template, self._grid(points))
 
     def _grid(self, points: int | None) -> Tensor:
         """The template of so many points."""
+        if points is not None and points < 1:
+            raise InputError(f"points must be at least 1, got {points}")
         return self.grid if points is None else TEMPLATES[self.template](points).to(self.grid)
 
 

@@ -9,7 +9,8 @@ the tips of a cloud alone, is left out.
 import torch
 from torch import Tensor
 
-from crvae3d.points.augment import Cloud, CloudTransform, normal, order, uniform
+from crvae3d.points.augment import Cloud, CloudTransform, normal, uniform
+from crvae3d.points.thinning import order
 from crvae3d.points.density import part_of, present
 
 

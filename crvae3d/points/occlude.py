@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from crvae3d.points.augment import Cloud, CloudTransform, keep_only, uniform
+from crvae3d.points.augment import Cloud, CloudTransform, uniform
+from crvae3d.points.thinning import keep_only
 from crvae3d.points.density import present
 
 FIFTH = 72.0  # degrees: each strength looks from a fifth of the circle of its own
