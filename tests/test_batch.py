@@ -94,7 +94,10 @@ def test_batches_keep_the_names_that_they_follow():
 def test_a_batch_that_was_made_by_hand_is_transformed_graph_by_graph():
     made = Batch.from_data_list(two_graphs())
     for hand in (Batch(pos=made.pos, batch=made.batch), Data(pos=made.pos, batch=made.batch, ptr=made.ptr)):
-        for transform in (augment.Subset(35), augment.Compose([FixedPoints(35, replace=False, allow_duplicates=False)])):
+        for transform in (
+            augment.Subset(35),
+            augment.Compose([FixedPoints(35, replace=False, allow_duplicates=False)]),
+        ):
             thinned = transform(hand)
             assert thinned.batch.bincount().tolist() == [35, 30]
             assert "ptr" not in thinned or thinned.ptr.tolist() == [0, 35, 65]

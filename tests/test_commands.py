@@ -698,6 +698,7 @@ MISTAKES = [
     ("embed {place}/cr {place}/meshes -o codes.csv", ".npz or .parquet"),
     ("embed {tmp} {place}/meshes -o codes.npz", "no model in"),
     ("embed {place}/cr {tmp} -o codes.npz", "holds no mesh or cloud"),
+    ("embed {place}/cr digits -o codes.npz", "digits has images, and the model is one of shapes"),
     ("reconstruct {place}/cr {place}/some_test.npz -o {tmp}/out --points 0", "points must be at least 1"),
     ("evaluate {place}/cr --train {place}/some_train.npz --test {place}/some_train.npz", "give --test other shapes"),
 ]

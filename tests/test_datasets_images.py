@@ -656,6 +656,8 @@ PICTURES = {
     "grey png": (".png", png(GREY), GREY),
     "grey bmp": (".bmp", png(GREY, "BMP"), GREY),
     "grey gif": (".gif", png(GREY, "GIF"), GREY),
+    "grey webp": (".webp", png(GREY, "WEBP", lossless=True), GREY),
+    "grey in three channels": (".png", png(GREY[..., None].repeat(3, axis=-1)), GREY),
     "grey palette": (".png", png(PALETTE), GREY),
     "black and white": (".png", png(GREY > 99), np.uint8(255) * (GREY > 99)),
     "16 bits": (".png", png(GREY.astype(np.uint16) * 257), GREY),
@@ -741,7 +743,15 @@ class TestPictures:
         folder = lay(tmp_path / "x", {"a.png": b"", "b.png": png(noise(12, 8)), "c.png": png(noise(30, 40))})
         assert quiet(folder).train.pixels.shape == (2, 1, 12, 8)
         assert quiet(folder, 16).train.pixels.shape == (2, 1, 16, 16)
-        assert quiet(folder, (5, 9)).train.pixels.shape == (2, 1, 5, 9)
+        assert (
+            quiet(folder, (5, 9)).train.pixels.shape
+            == quiet(folder, [5, np.int64(9)]).train.pixels.shape
+            == (2, 1, 5, 9)
+        )
+        assert quiet(folder, np.int64(16)).train.pixels.shape == (2, 1, 16, 16)
+        for wrong in (8.0, "8", (8,), (8, 9.5)):
+            with pytest.raises(InputError, match="size is a whole number of pixels"):
+                quiet(folder, wrong)
 
     def test_other_proportions_are_cropped_about_the_centre(self, tmp_path):
         wide = np.zeros((20, 60), np.uint8)

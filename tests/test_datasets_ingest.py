@@ -155,7 +155,7 @@ def test_nothing_usable_is_a_clear_error_with_a_report(tmp_path, cache):
     reports = list((cache / "stores").iterdir())
     assert len(reports) == 1 and "b.stl,the file is empty" in reports[0].read_text()
     (tmp_path / "void").mkdir()
-    with pytest.raises(InputError, match="holds no mesh or cloud; files ending in .off"):
+    with pytest.raises(InputError, match="holds no mesh or cloud; files ending in .off.* of pictures those in .png"):
         ingest_folder(tmp_path / "void", QUIET)
 
 

@@ -166,6 +166,8 @@ def test_a_scan_in_order_is_packed_in_random_order(tmp_path):
     np.savez(tmp_path / "scan.npz", points=scan)
     pack(str(tmp_path / "scan.npz"), tmp_path / "packed.npz", points=400, progress=False)
     packed, own = (load(tmp_path / f"{name}.npz").train for name in ("packed", "scan"))
+    pack(str(tmp_path / "scan.npz"), tmp_path / "all.npz", progress=False)  # fewer than are usual: all
+    np.testing.assert_array_equal(load(tmp_path / "all.npz").train.points, packed.points)
     assert (packed.first(100).coordinates() - own.first(100).coordinates()).abs().max() < 5e-5
     assert (packed.coordinates().sort(1).values - own.coordinates().sort(1).values).abs().max() < 5e-5
 

@@ -12,6 +12,7 @@ import torch
 import torch.utils.deterministic as deterministic
 from torch.utils.data import DistributedSampler
 
+import crvae3d
 from crvae3d.core.consistency import Consistent
 from crvae3d.core.objectives import ELBO
 from crvae3d.datasets.clouds import Clouds, Resident
@@ -291,6 +292,23 @@ def test_weights_travel_and_settings_are_checked(tmp_path):
         VAE.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="no model in"):
         VAE.from_pretrained(tmp_path / "nowhere")
+
+
+def test_a_model_of_ones_own_parts_cannot_be_found_again_and_says_so(tmp_path):
+    made = VAE.build(SMALL)
+    for own in (VAE(made.encoder, made.decoder, made.prior), SMALL.build()):
+        for call in (crvae3d.embed, lambda model, data: crvae3d.reconstruct(model, data, tmp_path / "out")):
+            with pytest.raises(InputError, match="has no settings to be found again by"):
+                call(own, "shapes")
+    with pytest.raises(InputError, match="has no settings to be found again by"):
+        VAE(made.encoder, made.decoder, made.prior).save_pretrained(tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_norm_of_one_shape_a_batch_is_refused(tmp_path):
+    settings = crvae3d.Settings.of("shapes", preset="tiny", norm="batch", batch_size=1, epochs=1, contrast=0, points=64)
+    with pytest.raises(InputError, match="set batch-size to 2 or more, or another norm"):
+        crvae3d.train(settings, tmp_path / "one", progress=False)
 
 
 def test_a_model_of_before_there_were_neighbourhoods_has_none(tmp_path):

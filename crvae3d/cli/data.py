@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (listing, check, pack):
         action.add_argument("--data", metavar="PATH", help="where named datasets lie")
     pack.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="archive, ending in .npz")
-    pack.add_argument("--points", type=int, default=2048, metavar="N", help="points a shape (default: 2048)")
+    pack.add_argument("--points", type=int, metavar="N", help="points a shape (default: 2048, or all)")
     pack.add_argument("--overwrite", action="store_true", help="replace archives that are there")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crvae3d.datasets.images.picture import SUFFIXES as PICTURES
 from crvae3d.datasets.layout import Item, lay_out
 from crvae3d.datasets.readers import SUFFIXES
 from crvae3d.datasets.sampling import Row, sample_source
@@ -66,7 +67,8 @@ def ingest_folder(place: Path, settings: Ingest, name: str | None = None) -> Spl
     """
     sources = list_sources(place, SUFFIXES)
     if not sources:
-        raise InputError(f"{place} holds no mesh or cloud; files ending in {', '.join(SUFFIXES)} are read")
+        pictures = f"and of pictures those in {', '.join(PICTURES)}"
+        raise InputError(f"{place} holds no mesh or cloud; files ending in {', '.join(SUFFIXES)} are read, {pictures}")
     items, beside = lay_out(sources)
     return ingest_items(items, name or place.resolve().name, str(place.resolve()), settings, beside)
 

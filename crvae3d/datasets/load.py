@@ -8,6 +8,7 @@ from crvae3d.datasets.archives import read_archive
 from crvae3d.datasets.clouds import same_classes
 from crvae3d.datasets.images.folder import is_picture_folder, load_pictures
 from crvae3d.datasets.images.load import IMAGE_DATASETS, load_images
+from crvae3d.datasets.images.picture import SUFFIXES as PICTURES
 from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items, say
 from crvae3d.datasets.layout import Item
 from crvae3d.datasets.modelnet import load_modelnet
@@ -111,7 +112,9 @@ def _load(data: str | Path, root: str | Path | None, settings: Ingest, download:
         return ingest_folder(path, settings)
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{path} is not read; known are {', '.join(SUFFIXES)}, .npz archives, folders and zips")
+            raise InputError(
+                f"{path} is not read; known are {', '.join((*SUFFIXES, *PICTURES))}, .npz archives, folders and zips"
+            )
         return ingest_items([Item(Source(path, path.name), path.stem)], path.name, str(path.resolve()), settings)
     if path.suffix or "/" in word:
         raise InputError(f"{path} does not exist; give a folder, a file or one of {', '.join(KNOWN)}")

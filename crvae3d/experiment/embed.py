@@ -16,7 +16,7 @@ from crvae3d.device import best_device
 from crvae3d.errors import InputError
 from crvae3d.evaluation.codes import encode
 from crvae3d.experiment.modalities import check_kind, modality_of
-from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.pretrained import VAE, read_model
 
 FORMATS = (".npz", ".parquet")
 
@@ -47,7 +47,7 @@ def embed(
     if output is not None:
         check_writable(output)
         _check_parquet(Path(output))
-    model = run if isinstance(run, VAE) else VAE.from_pretrained(run, best_device())
+    model = read_model(run, best_device())
     splits = load_for(model, data, progress=progress, **loading)
     labelled = any(part.labels is not None for part in splits.parts.values())
     parts = [_columns(model, part, labelled, progress) for part in splits.parts.values()]

@@ -7,6 +7,7 @@ from pathlib import Path
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.binarise import binarised
 from crvae3d.datasets.images.images import Images
+from crvae3d.datasets.images.picture import SUFFIXES
 from crvae3d.datasets.load import is_images
 from crvae3d.errors import InputError, unknown
 from crvae3d.experiment.image_tables import IMAGE_GAPS, IMAGE_MODELS, IMAGE_PRESETS, IMAGE_TRANSFORMS, Preset
@@ -132,11 +133,13 @@ def check_kind(model: Model, data: str | Path) -> None:
     Raises:
         InputError: the data is of the other kind.
     """
-    given = IMAGES if is_images(data) else CLOUDS
-    made = modality_of(model)
-    if given is not made:
+    images, made = is_images(data), modality_of(model)
+    if images and made is CLOUDS:
+        raise InputError(f"{data} has images, and the model is one of shapes: name data of the kind it was trained on")
+    if not images and made is IMAGES:
         raise InputError(
-            f"{data} has {given.name}, and the model is one of {made.name}: name data of the kind it was trained on"
+            f"{data} has no images, and the model is one of them: name a dataset of images, or a folder or zip of files ending "
+            f"in {', '.join(SUFFIXES)}"
         )
 
 

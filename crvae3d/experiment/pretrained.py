@@ -14,6 +14,10 @@ from crvae3d.points.models import PointModel
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "settings.json"
+NO_SETTINGS = (
+    "a VAE that is put together of its parts has no settings to be found again by: make it with `VAE.build(settings)`, its "
+    "encoder in a table (`--plugin`), or call `embed`, `reconstruct` and torch.save on the module itself"
+)
 
 
 class VAE(core.VAE):
@@ -22,10 +26,10 @@ class VAE(core.VAE):
     Made by `VAE.build(settings)` or `VAE.from_pretrained(path)`; encoder, decoder and prior are those of `core.VAE`.
 
     Attributes:
-        settings: what it was built from.
+        settings: what it was built from; None of one that was put together of parts, which cannot be written.
     """
 
-    settings: PointModel | AnyImageModel
+    settings: PointModel | AnyImageModel | None = None
 
     @classmethod
     def build(cls, settings: PointModel | AnyImageModel, seed: int = 0) -> "VAE":
@@ -67,8 +71,10 @@ class VAE(core.VAE):
         """Write weights and settings into `folder`; those of a run of the same model are kept.
 
         Raises:
-            InputError: the folder holds another model.
+            InputError: the folder holds another model, or this one has no settings.
         """
+        if self.settings is None:
+            raise InputError(NO_SETTINGS)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / SETTINGS).exists():
@@ -80,6 +86,19 @@ class VAE(core.VAE):
         weights = {name: value.clone().contiguous() for name, value in self.state_dict().items()}  # tied ones too
         part.write_bytes(safetensors.torch.save(weights))  # its own way to a file lets nobody else read it
         part.replace(folder / WEIGHTS)
+
+
+def read_model(run: str | Path | core.VAE, device: str | torch.device = "cpu") -> VAE:
+    """A model as it is, or that of a folder.
+
+    Raises:
+        InputError: as `VAE.from_pretrained`, or the model has no settings.
+    """
+    if not isinstance(run, core.VAE):
+        return VAE.from_pretrained(run, device)
+    if getattr(run, "settings", None) is None:
+        raise InputError(NO_SETTINGS)
+    return run
 
 
 def model_of(described: dict[str, object]) -> PointModel | AnyImageModel:

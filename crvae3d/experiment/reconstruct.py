@@ -18,7 +18,7 @@ from crvae3d.evaluation.frozen import frozen
 from crvae3d.evaluation.reconstruction import mean_squared_error
 from crvae3d.experiment.embed import load_for
 from crvae3d.experiment.modalities import IMAGES, modality_of
-from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.pretrained import VAE, read_model
 from crvae3d.experiment.runs import has_decoder
 from crvae3d.points.chamfer import chamfer_distance
 from crvae3d.viewers.figures import clouds_figure
@@ -65,7 +65,9 @@ def reconstruct(
             is where `data` lies, or holds such files of others.
     """
     _refuse_among(Path(data), Path(output))
-    model = run if isinstance(run, VAE) else _read(Path(run))
+    model = read_model(run, best_device())
+    if not isinstance(run, VAE) and not has_decoder(Path(run)):
+        raise InputError(f"{run} has trained an encoder alone, and no decoder: reconstruct with a run that has a bound")
     modality = modality_of(model.settings)
     if modality is IMAGES and (points is not None or mesh):
         told = "surface, and a mesh was" if mesh else f"points, and {points} were"
@@ -93,16 +95,6 @@ def reconstruct(
     _picture(output / PICTURE, shown, faces)
     write_failures(output / "failures.csv", splits.failures)
     return files
-
-
-def _read(folder: Path) -> VAE:
-    """The model of a folder, with a decoder that was trained."""
-    model = VAE.from_pretrained(folder, best_device())
-    if not has_decoder(folder):
-        raise InputError(
-            f"{folder} has trained an encoder alone, and no decoder: reconstruct with a run that has a bound"
-        )
-    return model
 
 
 def _refuse_among(data: Path, output: Path) -> None:

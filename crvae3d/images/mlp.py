@@ -85,9 +85,7 @@ def checked(x: object, shape: Shape) -> Tensor:
         came, advice = type(x).__name__, "; make a tensor of it with torch.as_tensor"
         if isinstance(x, Tensor):
             came, advice = tuple(x.shape), "; use x[None] for one image" if x.ndim == 3 else ""
-        raise InputError(
-            f"a batch of images has the shape (batch, {', '.join(map(str, shape))}), got {came}{advice}"
-        )
+        raise InputError(f"a batch of images has the shape (batch, {', '.join(map(str, shape))}), got {came}{advice}")
     if not x.is_floating_point():
         raise InputError(f"images are floats in [0, 1], got {x.dtype}; divide 8-bit ones by 255")
     return x

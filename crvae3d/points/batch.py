@@ -14,7 +14,6 @@ from torch import Tensor
 
 from crvae3d.errors import InputError
 
-
 Cloud = tuple[Tensor, Tensor | None]
 """Points (B, N, 3) and a mask (B, N), or None where all are there."""
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from crvae3d.points.augment import Cloud, CloudTransform, normal, uniform
-from crvae3d.points.thinning import order
 from crvae3d.points.density import part_of, present
+from crvae3d.points.thinning import order
 
 
 class UniformNoise(CloudTransform):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from crvae3d.points.augment import Cloud, CloudTransform, uniform
-from crvae3d.points.thinning import keep_only
 from crvae3d.points.density import present
+from crvae3d.points.thinning import keep_only
 
 FIFTH = 72.0  # degrees: each strength looks from a fifth of the circle of its own
 LINE = math.radians(1)  # between two scan lines

@@ -99,7 +99,7 @@ def fit(
 
     Raises:
         Diverged: the gradient stayed non-finite.
-        InputError: there is nothing to resume.
+        InputError: there is nothing to resume, or a batch norm has one shape a batch.
     """
     checkpoint = folder / CHECKPOINT
     if resume:
@@ -115,6 +115,12 @@ def fit(
             trainer.fit(fitted, datamodule=batches, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):  # torch's words
+                raise InputError(
+                    "a batch norm needs two shapes a batch, and there is one: set batch-size to 2 or more, or another norm"
+                ) from None
+            raise
         finally:
             fitted.recording = None  # and its memory
             torch.set_deterministic_debug_mode(mode)  # Lightning sets it for the whole process

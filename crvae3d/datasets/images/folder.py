@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 from crvae3d.datasets.images.picture import SUFFIXES, BadPicture, Fitted, read_picture
@@ -74,7 +75,10 @@ def load_pictures(
 def _size(size: int | tuple[int, int] | None, items: Sequence[Item], place: Path) -> tuple[int, int]:
     if size is None:
         return _first_size(items, place)
-    height, width = (size, size) if isinstance(size, int) else size
+    height_width = (size, size) if isinstance(size, Integral) else size
+    if not isinstance(height_width, Sequence) or [isinstance(part, Integral) for part in height_width] != [True, True]:
+        raise InputError(f"size is a whole number of pixels or (height, width), got {size!r}; 64 is usual")
+    height, width = map(int, height_width)
     if min(height, width) < 1:
         raise InputError(f"size must be at least 1 pixel high and wide, got {size}; 64 is usual")
     return height, width

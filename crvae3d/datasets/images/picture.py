@@ -19,7 +19,8 @@ class BadPicture(ValueError):
 def read_picture(content: bytes) -> Image.Image:
     """The picture in a file's bytes, of the mode `L` (grey) or `RGB`; of an animation the first frame.
 
-    It is turned upright as a camera noted, what is transparent lies on white, and 16 bits a pixel become 8.
+    It is grey where all of its pixels are. It is turned upright as a camera noted, what is transparent lies on white, and
+    16 bits a pixel become 8.
 
     Raises:
         BadPicture: empty, truncated, damaged, too large, or of another format.
@@ -39,16 +40,12 @@ def read_picture(content: bytes) -> Image.Image:
 def _plain(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # `convert` would clip 16 bits instead of scaling them
         return Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
-    grey = picture.mode in ("1", "L", "LA")
-    palette = picture.mode == "P"
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert("RGB")
-    if palette:  # which may well be one of greys
-        channels = np.asarray(picture)
-        grey = bool((channels == channels[..., :1]).all())
-    return picture.convert("L") if grey else picture
+    channels = np.asarray(picture)  # formats without a grey mode, and palettes, hold greys as well
+    return picture.convert("L") if (channels == channels[..., :1]).all() else picture
 
 
 def as_pixels(picture: Image.Image) -> np.ndarray:

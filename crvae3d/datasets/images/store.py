@@ -64,7 +64,9 @@ def ingest_pictures(
         raise InputError(f"{name}: {source} holds none of its pictures")
     items = sorted(items, key=lambda item: _PARTS.index(item.split))  # stable: each part in order
     stamps = [f"{item.source.stamp()}|{item.id}|{item.label}|{item.split}" for item in items]
-    folder = store_folder(name, ["images", source, repr(decode), *stamps, *("|".join(failure) for failure in failures)])
+    folder = store_folder(
+        name, ["images 2", source, repr(decode), *stamps, *("|".join(failure) for failure in failures)]
+    )
 
     def fill(part: Path) -> None:
         kept, failed = _write_pixels(part, items, name, decode, jobs, progress)
