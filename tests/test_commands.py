@@ -620,6 +620,18 @@ def test_of_one_class_nothing_is_classified(place, tmp_path):
     assert [found[name] for name in names] == 5 * [None] and found["chamfer"] > 0
 
 
+def test_one_shape_has_no_active_units_and_what_has_no_labels_no_classifier(place, tmp_path):
+    few = crvae3d.load(place / "some.npz").train.select(range(9))
+    write_archive(tmp_path / "few.npz", replace(few, labels=None, class_names=()))
+    settings = Settings.of(tmp_path / "few.npz", preset="tiny", epochs=1, batch_size=4)
+    crvae3d.train(settings, tmp_path / "run", progress=False)
+    page = tmp_path / "page.html"
+    found = crvae3d.evaluate(tmp_path / "run", split="validation", page=page, progress=False)
+    assert found["n_test"] == 1 and found["active_units"] is found["mutual_information"] is None and found["rate"] > 0
+    text = page.read_text()
+    assert "by no classifier" in text and "control to beat" not in text and "C of the linear SVM" not in text
+
+
 def test_a_file_holds_the_table_of_many_runs(capsys):
     print_table({f"crvae-of-lambda-{place}": {"svm_accuracy": place / 100} for place in range(14)})
     told = capsys.readouterr().out

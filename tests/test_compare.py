@@ -389,8 +389,70 @@ def test_a_training_that_diverges_is_a_result(archive, tmp_path, monkeypatch):
     both = Cell("VAE", "models"), Cell("untrained", "controls", control="untrained")
     grid = Grid("two", SHARED, both, "untrained", judging=FAST)
     grid = compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
-    assert "VAE, seed 0: the loss was not finite" in grid.notes
+    assert grid.alarms == ["VAE, seed 0: the loss was not finite"]
+    assert "⚠ VAE, seed 0: the loss was not finite" in (tmp_path / "test" / "table.md").read_text()
     assert [row.name for row in grid.rows] == ["VAE", "untrained"] and not any(grid.row("VAE").figures.values())
+
+
+def test_what_is_wrong_with_a_training_stands_above_its_figures(archive, tmp_path, monkeypatch):
+    both = Cell("a|b", "models", {"beta": 1e6}), Cell("untrained", "controls", control="untrained")
+    grid = Grid("*two*", SHARED | {"beta": 1.0}, both, "untrained", judging=FAST)
+    found = compare.compare(archive, grid, tmp_path, 2, jobs=1, progress=False)
+    assert all(figures(tmp_path, name, seed)["alarms"] for name in ("a_b", "untrained") for seed in (0, 1))
+    assert all(alarm.startswith("a|b, seed") for alarm in found.alarms)  # the untrained one is as it is
+    assert any("seeds 0, 1: all reconstructions are one shape: they differ" in alarm for alarm in found.alarms)
+    assert any("collapsed" in alarm for alarm in found.alarms)
+    text = (tmp_path / "test" / "table.md").read_text()
+    assert (
+        text.startswith("# \\*two\\*")
+        and r"⚠ a\|b, seeds 0, 1: all reconstructions are one shape" in text
+        and str(archive.parent) not in text
+    )
+    assert "collapsed" in (tmp_path / "test" / "page.html").read_text().split("<noscript>")[0]
+
+
+def test_pictures_of_an_earlier_grid_go_and_broken_results_are_named(archive, tmp_path):
+    cell = Cell("untrained", "controls", control="untrained")
+    grid = Grid("one", SHARED, (cell,), "untrained", judging=FAST)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "tradeoff.png").write_bytes(b"of before")
+    compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+    assert not (tmp_path / "test" / "tradeoff.png").exists()
+    (tmp_path / "test" / "results.json").write_text("<<<<<<< HEAD\n")
+    with pytest.raises(InputError, match="results.json is not the results of a comparison .*restore it, or remove it"):
+        compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+
+
+@pytest.mark.parametrize("changed", ["points", "labels"])
+def test_others_of_the_same_names_are_refused_also_where_nothing_is_left_to_run(tmp_path, changed):
+    grid = Grid("one", SHARED, (Cell("untrained", control="untrained"),), "untrained", judging=FAST)
+    made = clouds("train", 4, points=160, progress=False)
+    write_archive(tmp_path / "some_train.npz", made)
+    write_archive(tmp_path / "some_test.npz", made)
+    compare.compare(tmp_path / "some.npz", grid, tmp_path / "out", 1, jobs=1, progress=False)
+    with np.load(tmp_path / "some_test.npz") as arrays:
+        kept = dict(arrays)
+    kept[changed] = kept[changed][::-1].copy()
+    np.savez(tmp_path / "some_test.npz", **kept)
+    for seeds in (1, 2):
+        with pytest.raises(InputError, match="was judged on other shapes than there are now"):
+            compare.compare(tmp_path / "some.npz", grid, tmp_path / "out", seeds, jobs=1, progress=False)
+
+
+def test_an_encoder_with_labels_is_not_judged_by_what_it_has_learnt_from(archive, tmp_path):
+    shutil.copy(archive.with_name("some_train.npz"), tmp_path / "x.npz")
+    grid = Grid("one", SHARED | {"epochs": 1}, (Cell("labels", control="supervised"),), "labels", judging=FAST)
+    compare.compare(tmp_path / "x.npz", grid, tmp_path / "out", 1, "validation", jobs=1, progress=False)
+    with np.load(tmp_path / "x.npz") as arrays:
+        mixed = {
+            name: array[::-1].copy() if array.ndim and len(array) > 30 else array for name, array in arrays.items()
+        }
+    np.savez(tmp_path / "x.npz", **mixed)
+    for file in (tmp_path / "out").rglob("figures_*.json"):
+        file.unlink()
+    shutil.rmtree(tmp_path / "out" / "validation")
+    with pytest.raises(InputError, match="are others now than .* learnt from"):
+        compare.compare(tmp_path / "x.npz", grid, tmp_path / "out", 1, "validation", jobs=1, progress=False)
 
 
 def test_shapes_are_read_anew_and_others_in_place_of_those_judged_are_refused(archive, tmp_path):

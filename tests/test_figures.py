@@ -11,6 +11,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from crvae3d.evaluation.estimates import Estimate
+from crvae3d.viewers import comparison_figures
 from crvae3d.viewers.compared import Comparison, Row, Sweep
 from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figure
 from crvae3d.viewers.explained import FIGURES, about, explain
@@ -208,6 +209,27 @@ def test_robustness_falls_with_strength_and_each_row_has_its_colour(tmp_path):
         up, across = inked(half, colour)
         heights[name] = up[across < across.min() + 6].mean(), up[across > across.max() - 6].mean()
     assert heights["a"][0] < heights["b"][0] < heights["b"][1] < heights["a"][1]  # pixels count from the top
+
+
+def test_a_legend_has_every_row_and_shares_stay_between_0_and_100(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(comparison_figures, "save", lambda figure, path: drawn.append(figure))
+    names = ["_mine", *(f"NT-Xent beside the bounds of views at {number}" for number in range(7))]
+    rows = [falling(name, 0.9, 0.8, spread=3.0) for name in names]
+    robustness_figure(Comparison("", "", rows, (), strengths=(1,)), names, tmp_path / "a.png")
+    texts = [text.get_text().strip("\u200b") for text in drawn[0].legends[0].get_texts()]
+    assert texts == names
+    looks = {(line.get_color(), line.get_marker()) for line in drawn[0].axes[0].lines}
+    assert len(looks) == len(names)
+    low, high = drawn[0].axes[0].get_ylim()
+    assert -10 < low <= 0 and 100 <= high < 110
+
+
+def test_a_price_that_no_row_of_the_sweep_has_is_not_drawn(tmp_path, monkeypatch):
+    swept = [Row(name, "", {"svm_accuracy": Estimate(0.5, None, None, None, (0.5,))}) for name in "ab"]
+    control = falling("control", 0.9, control=True)
+    comparison = Comparison("", "", [*swept, control], (), Sweep("a weight", (0.0, 1.0), "ab"))
+    assert "chamfer" in control.figures and comparison.tradeoff == ("svm_accuracy",)
 
 
 def test_what_a_figure_lacks_is_refused(tmp_path):

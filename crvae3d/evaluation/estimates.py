@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LEVEL = 0.95
+AGREE = 1e-9
+"""Of their size: so far seeds scatter whose figures are the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Estimate:
     Attributes:
         mean: over the seeds that have it.
         deviation: the sample standard deviation; None of a single seed.
-        low, high: ends of the confidence interval of the mean; None of a single seed.
+        low, high: ends of the confidence interval of the mean; None of a single seed, and of seeds that agree to the digit:
+            counts of few shapes do so by chance, which tells nothing of how far they scatter.
         values: the figure of each seed, in the order of the seeds.
     """
 
@@ -52,6 +55,8 @@ def estimate(values: Mapping[int, float | None], level: float = LEVEL) -> Estima
     from scipy.stats import t
 
     deviation = statistics.stdev(there)
+    if deviation <= AGREE * max(map(abs, there)):
+        return Estimate(mean, 0.0, None, None, tuple(there))
     half = float(t.ppf((1 + level) / 2, len(there) - 1)) * deviation / math.sqrt(len(there))
     return Estimate(mean, deviation, mean - half, mean + half, tuple(there))
 

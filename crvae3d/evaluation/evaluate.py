@@ -155,15 +155,15 @@ def _fitted(
 
 
 def _of_codes(codes: Codes, seed: int) -> Figures:
-    """What the posteriors alone carry, in nats."""
-    size = codes.means.shape[1]
-    sharp = bool(codes.finite.all() and (codes.stddevs > 0).all())
+    """What the posteriors alone carry, in nats; of one shape, which differs from no other, nothing but its rate."""
+    several, sharp = len(codes) > 1, bool(codes.finite.all() and (codes.stddevs > 0).all())
     flat = codes.rates is None  # else q(z|x) at another shape's code would need a walk for each pair of shapes
+    told = several and sharp and flat
     return {
-        "active_units": active_units(codes.means),
-        "code_size": size,
+        "active_units": active_units(codes.means) if several else None,
+        "code_size": codes.means.shape[1],
         "rate": codes.rate,
-        "mutual_information": mutual_information(codes.means, codes.stddevs, seed=seed) if sharp and flat else None,
+        "mutual_information": mutual_information(codes.means, codes.stddevs, seed=seed) if told else None,
         "mutual_information_cap": information_cap(len(codes)),
     }
 

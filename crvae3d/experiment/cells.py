@@ -34,6 +34,7 @@ from crvae3d.experiment.runs import (
     control_of,
     decodes,
     digest_of,
+    digest_of_names,
     is_finished,
     learn_from,
     one_epoch,
@@ -136,7 +137,7 @@ def run(task: Task) -> None:
             figures = _judged(task, _MAKERS[task.cell.control](task))
         except Diverged as error:
             figures = {"failed": str(error)}
-        made_by = provenance() | {"shapes": digest_of(_shapes(task)[1].points)}
+        made_by = provenance() | {"shapes": digest_of(_shapes(task)[1].points, labels=True)}
         figures |= {"judging": task.judged_as, "seed": task.settings.training.seed, "made_by": made_by}
         task.folder.mkdir(parents=True, exist_ok=True)
         part = task.figures_file.with_suffix(".part")
@@ -151,7 +152,7 @@ def check_sizes(splits: Splits, split: str, done: Mapping[tuple[str, int], Mappi
         InputError: a part has grown or shrunk since, or has others; of runs that do not say, of before they did, only the former.
     """
     known, judged = (splits.train, splits.test) if split == "test" else learn_from(splits)
-    sizes, digest = (len(known), len(judged)), digest_of(judged)
+    sizes, digests = (len(known), len(judged)), (None, digest_of(judged, labels=True), digest_of_names(judged))
     for (cell, seed), figures in done.items():
         then = figures.get("n_train", sizes[0]), figures.get("n_test", sizes[1])
         if then != sizes:
@@ -159,7 +160,7 @@ def check_sizes(splits: Splits, split: str, done: Mapping[tuple[str, int], Mappi
                 f"{cell} of seed {seed} was judged on {then[1]:,} shapes, its classifiers fitted on {then[0]:,}, and there are "
                 f"{sizes[1]:,} and {sizes[0]:,} now: choose another output folder"
             )
-        if figures.get("made_by", {}).get("shapes", digest) != digest:
+        if figures.get("made_by", {}).get("shapes") not in digests:
             raise InputError(
                 f"{cell} of seed {seed} was judged on other shapes than there are now: choose another output folder"
             )
@@ -205,17 +206,19 @@ def _untrained(task: Task) -> nn.Module:
 def _supervised(task: Task) -> nn.Module:
     """An encoder of the same size, trained with the labels of what the others learn from."""
     if not (task.folder / WEIGHTS).exists():
-        task.settings.write(task.folder, control="supervised")
         loading = modality_of(task.settings.model).loading(task.settings.model)
         known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False, **loading))
         epoch = one_epoch(len(known), task.settings.training)
         if known.labels is None:
             raise InputError(f"{task.settings.data} has no labels to train with: leave the control `supervised` out")
+        task.settings.write(task.folder, control="supervised", shapes=digest_of(known))
         model = VAE.build(task.settings.model, task.settings.training.seed).to(best_device())
         training, modality = task.settings.training, modality_of(task.settings.model)
         views = modality.augmented(task.settings.model, modality.points(known, training.points))
         fit_supervised(model, Subset(known, epoch), known.labels[epoch], views, training)
         model.save_pretrained(task.folder)
+    elif task.split == "validation":
+        check_learnt_from(task.folder, _shapes(task)[0].points)
     return without_decoder(VAE.from_pretrained(task.folder, best_device()))
 
 

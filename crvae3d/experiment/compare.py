@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from joblib import cpu_count
 
-from crvae3d.datasets.load import is_images, load
+from crvae3d.datasets.load import KNOWN, is_images, load
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import PLAIN
@@ -78,7 +78,8 @@ def compare(
     done = gather(tasks, Path(out), split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
     waiting = [task for task in asked if task.run not in done]
-    forms = {tuple(modality_of(task.settings.model).loading(task.settings.model).items()) for task in waiting}
+    looked_at = waiting if str(data) in KNOWN else asked  # files of one's own may be others than those of what is done
+    forms = {tuple(modality_of(task.settings.model).loading(task.settings.model).items()) for task in looked_at}
     for form in forms:  # read once, before several do
         splits = load(str(data), root, progress=progress, **dict(form))
         _check_data(splits, str(data), split)

@@ -13,8 +13,9 @@ from crvae3d.evaluation.robustness import families_of_all, flat
 from crvae3d.experiment.cells import Task
 from crvae3d.experiment.grid import Grid, Judging
 from crvae3d.experiment.modalities import modality_of
+from crvae3d.experiment.notes import alarms, notes, summary
 from crvae3d.experiment.pretrained import model_of
-from crvae3d.experiment.settings import NO_BF16, provenance
+from crvae3d.experiment.settings import provenance
 from crvae3d.experiment.tables import Objective
 from crvae3d.points.corrupt import STRENGTHS
 from crvae3d.training.settings import Training
@@ -41,10 +42,6 @@ SHORT_OF_IMAGES = (
     *("mutual_information", "active_units", "rate", "mean_squared_error", "consistency_gap", "consistency_shift"),
 )
 
-_CORRUPTED = (
-    "Corrupted shapes are judged by the classifier that was fitted on clean ones, in {} kinds and five strengths: of turned "
-    "and thinned ones {}, of the other kinds {}."
-)
 RESULTS = "results.json"
 
 Run = tuple[str, int]
@@ -96,7 +93,12 @@ def _complete(settings: dict[str, object]) -> dict[str, object]:
 
 def _kept(path: Path) -> dict[str, dict[str, object]]:
     """The cells of an earlier results file, by name."""
-    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not the results of a comparison ({error}): restore it, or remove it") from None
 
 
 def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> Comparison | None:
@@ -117,10 +119,12 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
     _write_json(out / RESULTS, grid, tasks, figures, found, split)
     (out / "table.md").write_text(_markdown(grid, comparison, found), encoding="utf-8", errors="replace")
     _write_csv(out / "table.csv", grid, found)
-    if comparison.sweep:
-        tradeoff_figure(comparison, out / "tradeoff.png")
     named = {grid.reference, *grid.shown}
     shown = [row.name for row in comparison.rows if row.name in named and row.robustness]
+    for name in ("tradeoff.png", "robustness.png"):  # those of an earlier grid
+        (out / name).unlink(missing_ok=True)
+    if comparison.sweep and comparison.tradeoff:
+        tradeoff_figure(comparison, out / "tradeoff.png")
     if shown:
         robustness_figure(comparison, shown, out / "robustness.png")
     write_comparison(out / "page.html", comparison)
@@ -130,49 +134,22 @@ def write_results(grid: Grid, tasks: Sequence[Task], out: Path, split: str) -> C
 def _comparison(
     grid: Grid, found: Found, figures: Mapping[Run, Figures], tasks: Sequence[Task], split: str
 ) -> Comparison:
-    settings = tasks[0].settings
     rows = [_row(grid, name, found) for name in (cell.name for cell in grid.cells) if name in found]
-    done, everything = len(figures), len(tasks)
-    failed = [f"{name}, seed {seed}: {one['failed']}" for (name, seed), one in figures.items() if "failed" in one]
     swept = [cell for cell in (grid[name] for name in grid.sweep) if cell.name in found]
     weights = [next(t for t in tasks if t.cell == cell).settings.objective.consistency for cell in swept]
     families = next((list(row.robustness) for row in rows if row.robustness), [])
-    judging = tasks[0].judging
-    few = [f"{count} at most" if count else "all" for count in (judging.turned_shapes, judging.robust_shapes)]
-    judged = next((one for one in figures.values() if "n_test" in one), {})
     return Comparison(
         title=grid.title,
-        summary=(
-            f"{settings.data}, {split} split. Frozen codes of {judged.get('n_test', 0):,} "
-            f"{modality_of(settings.model).name}; classifiers are fitted on {judged.get('n_train', 0):,}. "
-            f"{done} of {everything} runs are done, {len(found)} variants. "
-            f"Differences are paired by seed, from {grid.reference}."
-        ),
+        summary=summary(grid, figures, tasks, split),
         rows=rows,
         columns=[name for name in COLUMNS if any(row.figures.get(name) for row in rows)],
         sweep=Sweep("weight of the regulariser", weights, [cell.name for cell in swept]) if len(swept) > 1 else None,
-        notes=[
-            "Intervals are Student's, 95 %, of the mean over seeds.",
-            "C of the linear SVM is chosen on a part of the training set, the last epoch is the one that is judged.",
-            *([_CORRUPTED.format(len(families), *few)] if families else []),
-            *failed,
-            *_in_single_precision(figures, tasks),
-        ],
+        alarms=alarms(figures, tasks),
+        notes=notes(figures, tasks, len(families)),
         strengths=STRENGTHS,
-        noun=modality_of(settings.model).name.removesuffix("s"),
+        noun=modality_of(tasks[0].settings.model).name.removesuffix("s"),
         settings={"shared": grid.shared} | {cell.name: cell.options or cell.control for cell in grid.cells},
     )
-
-
-def _in_single_precision(figures: Mapping[Run, Figures], tasks: Sequence[Task]) -> list[str]:
-    """A note of the runs whose machine had no kernels for the precision that the grid asks for."""
-    asked = {task.run for task in tasks if task.settings.training.precision != "32-true"}
-    seeds: dict[str, list[str]] = {}
-    for (name, seed), one in figures.items():
-        if (name, seed) in asked and NO_BF16 in one.get("made_by", {}).get("machine", ""):
-            seeds.setdefault(name, []).append(str(seed))
-    told = "; ".join(f"{name}, seed {', '.join(of)}" for name, of in seeds.items())
-    return [f"In single precision, where any others are in bf16: {told}."] if told else []
 
 
 def _row(grid: Grid, name: str, found: Found) -> Row:
@@ -199,7 +176,10 @@ def _markdown(grid: Grid, comparison: Comparison, found: Found) -> str:
     """The table, and below it what each cell adds to the one that it names as its own control."""
     short = SHORT if "chamfer" in comparison.columns else SHORT_OF_IMAGES
     columns = [name for name in short if name in comparison.columns]
-    parts = [f"# {comparison.title}", comparison.summary, markdown_table(comparison, columns)]
+    parts = [f"# {in_markdown(comparison.title)}", in_markdown(comparison.summary)]
+    if comparison.alarms:
+        parts.append("\n".join(f"- ⚠ {in_markdown(alarm)}" for alarm in comparison.alarms))
+    parts.append(markdown_table(comparison, columns))
     pairs = [cell for cell in grid.cells if cell.against and cell.name in found and cell.against in found]
     if pairs:
         heads = [explain(name) for name in columns]
@@ -212,7 +192,7 @@ def _markdown(grid: Grid, comparison: Comparison, found: Found) -> str:
         ]
         told = "Differences from the variant named beside, paired by seed, with 95 % intervals; bold where nought lies outside."
         parts += ["## What each step adds", told, "\n".join(lines)]
-    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in comparison.notes)]) + "\n"
+    return "\n\n".join([*parts, "\n".join(f"- {in_markdown(note)}" for note in comparison.notes)]) + "\n"
 
 
 def _pair(name: str, against: str, columns: Sequence[str], found: Found) -> str:

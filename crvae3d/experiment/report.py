@@ -64,12 +64,13 @@ def write_report(
     images = isinstance(test, Images)
     noun = "image" if images else "shape"
     reports = [_model_report(name, run, models[name], figures[name], test, seed) for name, run in runs.items()]
+    labelled = any(one.get("svm_accuracy") is not None for one in figures.values())
+    fitted = f", and {first['n_train']:,} {noun}s to fit classifiers on. The untrained encoder is the control to beat"
+    chosen = ["C of the linear SVM and k of the nearest neighbours are chosen on a part of the training set."]
     report = Report(
         title="crvae3d: " + ", ".join(models),
         summary=(
-            f"Frozen codes of {test.describe()} ({first['split']}), "
-            f"and {first['n_train']:,} {noun}s to fit classifiers on. "
-            "The untrained encoder is the control to beat."
+            f"Frozen codes of {test.describe()} ({first['split']}){fitted if labelled else ', by no classifier'}."
         ),
         noun=noun,
         models=reports,
@@ -79,7 +80,7 @@ def write_report(
         alarms=[f"{name}: {alarm.replace('shape', noun)}" for name, one in figures.items() for alarm in one["alarms"]],
         notes=(
             *([] if images else [_held(test)]),
-            "C of the linear SVM and k of the nearest neighbours are chosen on a part of the training set.",
+            *(chosen if labelled else []),
             "The last epoch is reported, not the best one.",
         ),
         settings={name: _settled(run) for name, run in runs.items()},

@@ -32,6 +32,8 @@ from crvae3d.training.settings import Training
 
 UNNAMED = re.compile(r"shape_\d{6}")
 """The names of shapes in an archive that names none."""
+PROBED = 256
+"""Shapes, at most, that are looked at to tell whether a dataset is the one that it was."""
 VALIDATION_SHARE = 0.1
 VALIDATION_SEED = 0
 
@@ -150,15 +152,25 @@ def check_learnt_from(folder: Path, rest: Clouds | Images) -> None:
         InputError: it has; runs that do not say, of before they did, are taken.
     """
     kept = json.loads((folder / SETTINGS).read_text()).get("made_by", {}).get("shapes")
-    if kept not in (None, digest_of(rest)):
+    if kept not in (None, digest_of(rest), digest_of_names(rest)):
         raise InputError(
             f"the training shapes of {Settings.read(folder).data} are others now than {folder} learnt from, and so is the "
             "validation part: train it anew, or judge it by a test part"
         )
 
 
-def digest_of(shapes: Clouds | Images) -> str:
-    """A digest of the names of shapes; of an archive that names none, of a point of each too."""
+def digest_of(shapes: Clouds | Images, labels: bool = False) -> str:
+    """A digest of the names of shapes and of what is stored of some of them; with `labels` of those of all too."""
+    found = hashlib.blake2b("\0".join(shapes.ids).encode("utf-8", "surrogateescape"), digest_size=16)
+    some = np.unique(np.linspace(0, max(len(shapes) - 1, 0), PROBED).astype(int))[: len(shapes)]
+    found.update(np.ascontiguousarray(shapes.stored[some]).tobytes())
+    if labels and shapes.labels is not None:
+        found.update(np.asarray(shapes.labels, np.int64).tobytes())
+    return found.hexdigest()
+
+
+def digest_of_names(shapes: Clouds | Images) -> str:
+    """What stood in place of `digest_of` before: of names, and of an archive that names none of a point of each."""
     found = hashlib.blake2b("\0".join(shapes.ids).encode("utf-8", "surrogateescape"), digest_size=16)
     if isinstance(shapes, Clouds) and all(UNNAMED.fullmatch(name) for name in shapes.ids):
         found.update(shapes.first(1).coordinates(range(len(shapes))).numpy().tobytes())

@@ -107,6 +107,7 @@ class Comparison:
         rows: each with a name of its own; at most one is the reference, which differences need.
         columns: the figures of the table, in its order; the first is what the page opens with.
         sweep: the rows of the trade-off plot, or None.
+        alarms: what must be read before any figure, such as that a training has failed; shown on top.
         notes: what a careful reader wants to know.
         strengths: of the corruptions, from small to large.
         settings: what ran, shown folded at the end.
@@ -118,6 +119,7 @@ class Comparison:
     rows: Sequence[Row]
     columns: Sequence[str]
     sweep: Sweep | None = None
+    alarms: Sequence[str] = ()
     notes: Sequence[str] = ()
     strengths: Sequence[int] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -160,9 +162,11 @@ class Comparison:
 
     @property
     def tradeoff(self) -> tuple[str, ...]:
-        """The figures that are drawn against the weight of the sweep."""
-        known = {name for row in self.rows for name, one in row.figures.items() if one is not None}
-        return "svm_accuracy", next((name for name in PRICES if name in known), PRICES[0])
+        """The figures that are drawn against the weight of the sweep: accuracy and what it may cost, where measured of its rows."""
+        swept = [self.row(name) for name in self.sweep.rows] if self.sweep else []
+        known = {name for row in swept for name, one in row.figures.items() if one is not None}
+        price = next((name for name in PRICES if name in known), "")
+        return tuple(name for name in ("svm_accuracy", price) if name in known)
 
     @property
     def families(self) -> list[str]:
@@ -171,18 +175,18 @@ class Comparison:
 
     @property
     def seeds(self) -> int:
-        """The seeds of the row that has most."""
+        """The seeds of the figure that has most."""
         return max(self._seeds, default=0)
 
     @property
     def fewest_seeds(self) -> int:
-        """The seeds of the row that has fewest."""
+        """The seeds of the figure that has fewest."""
         return min(self._seeds, default=0)
 
     @property
     def _seeds(self) -> list[int]:
-        counts = ([len(one.values) for one in row.figures.values() if one] for row in self.rows)
-        return [max(each) for each in counts if each]
+        """Behind each cell of the table."""
+        return [len(one.values) for row in self.rows for name in self.columns if (one := row.figures.get(name))]
 
     def row(self, name: str) -> Row:
         """The row of that name."""

@@ -42,6 +42,7 @@ def comparison_page(comparison: Comparison) -> str:
     """The page as text."""
     parts = {
         "title": escape(comparison.title),
+        "alarms": bullets("alarms", comparison.alarms),
         "summary": paragraphs(comparison.summary),
         "reference": escape(comparison.reference.name) if comparison.reference else "",
         "interval": _seeds(comparison).replace(" %", "&nbsp;%"),

@@ -7,8 +7,12 @@ import numpy as np
 
 from crvae3d.evaluation.estimates import Estimate
 from crvae3d.viewers.compared import Comparison, Sweep
-from crvae3d.viewers.explained import explain
+from crvae3d.viewers.explained import Explanation, explain
 from crvae3d.viewers.figures import INK, LONGEST, MODEL_COLOURS, blank, plain, save, titled
+
+MARKERS = "osv^"
+SHOWN_AS_IT_IS = "\u200b"
+"""No space at all: matplotlib leaves words that begin with an underscore out of a legend."""
 
 
 def tradeoff_figure(comparison: Comparison, path: Path | str) -> Path:
@@ -30,7 +34,7 @@ def tradeoff_figure(comparison: Comparison, path: Path | str) -> Path:
     for place, name in enumerate(comparison.tradeoff):
         axes, meaning = figure.add_subplot(1, len(comparison.tradeoff), place + 1), explain(name)
         estimates = [comparison.row(row).figures.get(name) for row in sweep.rows]
-        _draw_sweep(axes, sweep, _scaled(estimates, meaning.factor), MODEL_COLOURS[place])
+        _draw_sweep(axes, sweep, _scaled(estimates, meaning), MODEL_COLOURS[int(name != "svm_accuracy")])
         titled(axes, meaning.title, "weight", meaning.unit, 3 * LONGEST // 2)
     figure.suptitle(plain(sweep.title, 3 * LONGEST), fontsize=10, color=INK)
     return save(figure, path)
@@ -41,7 +45,7 @@ def robustness_figure(comparison: Comparison, rows: Sequence[str], path: Path | 
 
     Args:
         comparison: where the rows are; controls are dotted.
-        rows: names, at most about six.
+        rows: names; from the seventh on they have the colours of the first, and other marks.
         path: the PNG file.
         columns: plots in a row.
 
@@ -50,37 +54,41 @@ def robustness_figure(comparison: Comparison, rows: Sequence[str], path: Path | 
     """
     families, shown = comparison.families, [comparison.row(name) for name in rows]
     columns = max(1, min(columns, len(families)))
-    figure, first = blank(2.9 * columns, 2.5 * max(1, -(-len(families) // columns)) + 0.5), None
+    figure, first, lines = blank(2.9 * columns, 2.5 * max(1, -(-len(families) // columns)) + 0.5), None, {}
     for place, family in enumerate(families):
         axes = figure.add_subplot(-(-len(families) // columns), columns, place + 1, sharex=first, sharey=first)
         first = first or axes
         for number, row in enumerate(shown):
             style = {"color": MODEL_COLOURS[number % len(MODEL_COLOURS)], "linestyle": ":" if row.control else "-"}
+            style["marker"] = MARKERS[number // len(MODEL_COLOURS) % len(MARKERS)]
             strengths = np.array([0, *comparison.strengths]) + 0.06 * (number - (len(shown) - 1) / 2)
             if row.curve(family):
-                _draw_estimates(axes, strengths, _scaled(row.curve(family), 100), label=plain(row.name), **style)
+                scaled = _scaled(row.curve(family), explain("svm_accuracy"))
+                lines[number] = _draw_estimates(axes, strengths, scaled, **style)
         below, left = place + columns < len(families), place % columns > 0
         axes.tick_params(labelbottom=not below, labelleft=not left)
         titled(axes, family.replace("_", " "), "" if below else "strength", "" if left else "%")
-    lines = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(lines.values(), lines, fontsize=8, frameon=False, loc="outside lower center", ncols=3)
+    texts = [SHOWN_AS_IT_IS + plain(shown[number].name, 3 * LONGEST // 2) for number in lines]
+    figure.legend(lines.values(), texts, fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return save(figure, path)
 
 
-def _scaled(estimates: Sequence[Estimate | None], factor: float) -> np.ndarray:
-    """(E, 3): low, mean and high as printed; not a number where one is missing."""
+def _scaled(estimates: Sequence[Estimate | None], meaning: Explanation) -> np.ndarray:
+    """(E, 3): low, mean and high as printed, an interval of shares from 0 to 100 %; not a number where one is missing."""
     missing = float("nan")
     rows = [(one.low, one.mean, one.high) if one else (missing,) * 3 for one in estimates]
-    return factor * np.array([[missing if value is None else value for value in row] for row in rows], dtype=np.float64)
+    found = np.array([[missing if value is None else value for value in row] for row in rows], dtype=np.float64)
+    return meaning.factor * (found.clip(0, 1) if meaning.factor == 100 else found)
 
 
 def _draw_estimates(
-    axes, places: np.ndarray, scaled: np.ndarray, color: str, linestyle: str = "-", label: str = ""
-) -> None:
-    """A line through the means with a dot at each, and a thin line over each interval."""
+    axes, places: np.ndarray, scaled: np.ndarray, color: str, linestyle: str = "-", marker: str = "o"
+) -> object:
+    """A line through the means with a mark at each, and a thin line over each interval."""
     low, mean, high = scaled.T
-    axes.plot(places, mean, linestyle, color=color, label=label, linewidth=1.5, marker="o", markersize=3.5)
+    (line,) = axes.plot(places, mean, linestyle, color=color, linewidth=1.5, marker=marker, markersize=3.5)
     axes.vlines(places, low, high, color=color, linewidth=1)
+    return line
 
 
 def _draw_sweep(axes, sweep: Sweep, scaled: np.ndarray, colour: str) -> None:
