@@ -695,6 +695,7 @@ MISTAKES = [
     ),
     ("train shapes --gradient all --out {tmp}/x", "--gradient would change nothing"),
     ("train shapes --batch-size 1 --out {tmp}/x", "has no other: set batch-size to 2 or more, or contrast to 0"),
+    ("train shapes --train-size 1 --batch-size 1 --out {tmp}/x", "set train-size to 2 or more, or contrast to 0"),
     ("train shapes --train-size 20 --out {tmp}/x", "has only 20 different ones: set batch-size to 20 or less"),
     ("train shapes --neighbourhoods 2000 --out {tmp}/x", "neighbourhoods are from 0, for none, to 8"),
     ("train {place}/some.npz --points 200 --devices 9999 --out {tmp}/x", "9999 were asked for"),

@@ -123,6 +123,8 @@ WRONG = {
     "label range": ({"points": RAW, "labels": [0, 1, 2, 3, 4], "class_names": ["a", "b"]}, r"0\.\.1, got 0\.\.4"),
     "twice": ({"points": RAW, "ids": list("abcda")}, "'a' stands more than once"),
     "no size": ({"points": RAW, "mesh_scale": [1, 2, 0, 1, 1], "mesh_center": RAW[:, 0]}, "must be positive, got 0"),
+    "no place": ({"points": RAW, "mesh_scale": np.ones(5), "mesh_center": np.nan * RAW[:, 0]}, "must be finite"),
+    "endless": ({"points": RAW, "mesh_scale": np.inf * np.ones(5), "mesh_center": RAW[:, 0]}, "must be finite"),
     "half a frame": ({"points": RAW, "mesh_scale": np.ones(5)}, "come together"),
     "pickle": ({"points": np.array([{}], dtype=object)}, "pickled objects, which are never loaded"),
     "nothing usable": ({"points": RAW * np.nan}, "none of its 5 shapes"),

@@ -99,6 +99,17 @@ def test_a_store_of_which_a_part_was_deleted_is_made_again(folder):
     assert contents(again) == before and again.store == first.store
 
 
+@pytest.mark.parametrize("file", ["points.npy", "table.npz"])
+def test_a_damaged_store_is_named_and_is_made_again_once_it_is_deleted(folder, file):
+    made = ingest_folder(folder, QUIET)
+    for content in (b"", (made.store / file).read_bytes()[:300]):
+        (made.store / file).write_bytes(content)
+        with pytest.raises(InputError, match="is damaged .*delete it, and it is made again"):
+            ingest_folder(folder, QUIET)
+    shutil.rmtree(made.store)
+    np.testing.assert_array_equal(ingest_folder(folder, QUIET).train.ids, made.train.ids)
+
+
 def test_points_depend_on_names_and_seed_only(folder, tmp_path, monkeypatch):
     whole = contents(ingest_folder(folder, QUIET))
     monkeypatch.setattr(ingest, "_SERIAL", 0)

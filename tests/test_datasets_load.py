@@ -161,6 +161,12 @@ def test_check_names_every_twin_those_that_matter_first(folder):
     assert "2 groups" in text and text.index("crossing (train)") < text.index("ball_0 (train) = ball_9 (train)")
 
 
+def test_an_empty_name_is_not_this_folder():
+    for empty in ("", "  "):
+        with pytest.raises(InputError, match="an empty name was given"):
+            load(empty)
+
+
 def test_a_scan_in_order_is_packed_in_random_order(tmp_path):
     scan = np.sort(np.random.default_rng(0).normal(size=(2, 400, 3)), axis=1).astype(np.float32)
     np.savez(tmp_path / "scan.npz", points=scan)

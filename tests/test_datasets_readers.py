@@ -148,6 +148,13 @@ BAD = {
     "glTF junk": (".gltf", b"{", "cannot be read as GLTF"),
     "OBJ nan": (".obj", b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "1 of its 3 vertices are not finite"),
     "OBJ junk": (".obj", b"hello world", "neither a mesh nor points"),
+    "OBJ vertex 0": (".obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 0 1 2\n", "a face names vertex 0, and OBJ counts from 1"),
+    "OBJ vertex 0 of three": (".obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1/1 2/1 0/1\n", "a face names vertex 0"),
+    "OBJ before the first": (
+        ".obj",
+        b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf -1 -2 -4\n",
+        "a face counts -4 from the 3 vertices",
+    ),
     "OBJ face beyond": (".obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "cannot be read as OBJ"),
     "npy pickle": (".npy", saved(np.array([{}], dtype=object)), "cannot be read as NPY"),
     "npy channels first": (".npy", saved(POINTS.T.copy()), "3 rows of 40 numbers: transpose"),
@@ -194,6 +201,27 @@ def test_a_header_says_where_the_coordinates_are():
     for header, columns in ((b"idx x y z", (9, 0, 1, 2)), (b"X,Z,Y", (0, 2, 1)), (b'"i";"z";"y";"x"', (9, 2, 1, 0))):
         table = np.column_stack([np.arange(len(POINTS)) if axis == 9 else POINTS[:, axis] for axis in columns])
         np.testing.assert_allclose(parse_shape(header + b"\n" + rows(table), ".txt").points, POINTS, rtol=1e-6)
+
+
+def test_an_obj_may_be_indented_and_have_comments_and_old_ends_of_lines():
+    plain = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\ng a\nf 1 2 3\ng b\nf 1 3 4\n"
+    forms = [
+        plain.replace("\n", "\n  "),
+        plain.replace("\nf", "\n\tf"),
+        plain.replace("\n", "  # f 1 2 9\n"),
+        plain.replace("\n", "\r"),
+        plain.replace("\n", "\r\n"),
+        plain.replace("f 1 2 3", "f 1 2 \\\n 3"),
+        plain.replace("g a", "g a#10 0"),
+    ]
+    for text in (plain, *forms):
+        shape = parse_shape(text.encode(), ".obj")
+        assert shape.areas().sum() == pytest.approx(1) and len(shape.faces) == 2, text
+
+
+def test_a_vertex_that_no_face_has_decides_nothing():
+    far = b"OFF\n4 1 0\n0 0 0\n1 0 0\n0 1 0\n10000000 0 0\n3 0 1 2\n"
+    assert parse_shape(far, ".off").areas().sum() == pytest.approx(0.5)
 
 
 def test_corners_of_an_obj_are_counted_back_from_those_read_so_far():

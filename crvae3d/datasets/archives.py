@@ -121,6 +121,8 @@ def _checked_points(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
             raise InputError(f"{path}: {key} must have the shape {(len(points), *tail)}, got {arrays[key].shape}")
         if key in arrays and key.startswith("mesh") and arrays[key].dtype.kind not in "fiu":
             raise InputError(f"{path}: {key} must be numbers, got {arrays[key].dtype}")
+    if not all(np.isfinite(arrays[key]).all() for key in ("mesh_center", "mesh_scale") if key in arrays):
+        raise InputError(f"{path}: mesh_center and mesh_scale must be finite")
     if "mesh_scale" in arrays and not (arrays["mesh_scale"] > 0).all():
         raise InputError(f"{path}: mesh_scale must be positive, got {arrays['mesh_scale'].min()}")
     return points

@@ -70,23 +70,34 @@ def _read_scene(content: bytes, kind: str, path: Path | None) -> Shape:
 
 
 def _read_obj(content: bytes, kind: str, path: Path | None) -> Shape:
-    """OBJ, with what trimesh does not know: tabs, and corners that are counted back from those read so far."""
-    content = content.replace(b"\t", b" ")
-    if re.search(rb"(?m)^ *f [^#\n]*-", content):
+    """OBJ, with what trimesh does not know or takes for something else: see `_as_written_plainly`."""
+    content = _as_written_plainly(content)
+    if re.search(rb"(?m)^f [^\n]*-", content):
         content = _counted_from_one(content)
+    if re.search(rb"(?m)^f [^\n]*?(?<![\d/])0+(?!\d)", content):  # which would be the last vertex
+        raise BadShape("a face names vertex 0, and OBJ counts from 1")
     return _read_scene(content, kind, path)
+
+
+def _as_written_plainly(text: bytes) -> bytes:
+    """An OBJ without comments, tabs, indentation and continued lines, each line ended by a line feed."""
+    text = re.sub(rb"\r\n?", b"\n", text)
+    text = re.sub(rb"#[^\n]*", b"", text).replace(b"\\\n", b" ")
+    return re.sub(rb"(?m)^ +", b"", text.replace(b"\t", b" "))
 
 
 def _counted_from_one(text: bytes) -> bytes:
     """The text of an OBJ whose faces name each corner by its place in the file, be it `1`, `1/2/3` or `1//3`."""
     read = {b"v": 0, b"vt": 0, b"vn": 0}
     lines = []
-    for line in re.sub(rb"\\\r?\n", b" ", text).splitlines():
-        words = line.partition(b"#")[0].split()
+    for line in text.splitlines():
+        words = line.split()
         if words and words[0] in read:
             read[words[0]] += 1
         elif words and words[0] == b"f":
             corners = [[*zip(corner.split(b"/"), read.values(), strict=False)] for corner in words[1:]]
+            if beyond := [n.decode() for one in corners for n, count in one if n[:1] == b"-" and -int(n) > count]:
+                raise BadShape(f"a face counts {beyond[0]} from the {read[b'v']} vertices before it")
             places = [[str(count + 1 + int(n)).encode() if n[:1] == b"-" else n for n, count in one] for one in corners]
             line = b" ".join([b"f", *map(b"/".join, places)])
         lines.append(line)

@@ -71,7 +71,9 @@ def _validate_faces(shape: Shape) -> None:
     area = shape.areas().sum()
     if not np.isfinite(area):
         raise BadShape("its surface area is too large for a number")
-    extent = np.linalg.norm(np.ptp(shape.points, axis=0))
+    extent = np.linalg.norm(
+        np.ptp(shape.points[np.unique(faces)], axis=0)
+    )  # of vertices that no face has nothing is drawn
     # A sliver that only rounding keeps from being flat has no surface to draw points from.
     if area <= 1e-12 * extent**2:
         raise BadShape("its surface area is zero")

@@ -50,7 +50,13 @@ class Source:
 
 
 def expanded(place: str | Path) -> Path:
-    """The path with its `~` for a home folder, or as it is where no such user has one."""
+    """The path with its `~` for a home folder, or as it is where no such user has one.
+
+    Raises:
+        InputError: nothing but blanks, as of a variable that is not set.
+    """
+    if not str(place).strip():
+        raise InputError("an empty name was given where a dataset, folder or file belongs; `.` is this folder")
     return Path(os.path.expanduser(place))
 
 

@@ -15,7 +15,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -84,8 +86,9 @@ def build_store(folder: Path, fill: Callable[[Path], None]) -> None:
         return
     part = folder.with_name(f"{folder.name}.{uuid4().hex[:8]}.part")
     for left in folder.parent.glob(f"{glob.escape(folder.name)}.*.part"):  # by a process that was killed
-        if time.time() - left.stat().st_mtime > _DAY:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # which may end its own part at any time
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
     try:
         part.mkdir(parents=True)
         fill(part)
@@ -137,8 +140,30 @@ def write_store(
     np.savez(folder / TABLE, **table)
 
 
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Say of a store that cannot be read what to do about it.
+
+    Raises:
+        InputError: a file of it is missing or cut off, as by a crash or a full disk.
+    """
+    try:
+        yield
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"the store {folder} is damaged ({error}): delete it, and it is made again") from None
+
+
 def open_store(folder: Path, name: str, source: str = "") -> Splits:
-    """The dataset of a store, its points memory-mapped."""
+    """The dataset of a store, its points memory-mapped.
+
+    Raises:
+        InputError: the store is damaged.
+    """
+    with whole(folder):
+        return _opened(folder, name, source)
+
+
+def _opened(folder: Path, name: str, source: str) -> Splits:
     points = np.load(folder / POINTS, mmap_mode="r")
     with np.load(folder / TABLE, allow_pickle=False) as table:
         columns = {key: table[key] for key in ("ids", "labels", "mesh_center", "mesh_scale") if key in table}

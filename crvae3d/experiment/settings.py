@@ -61,6 +61,8 @@ class Settings:
                 "stop-gradient cannot hold a hierarchy's posterior still, whose groups follow from the view's: leave it out"
             )
         batch, size = self.training.batch_size, self.training.train_size
+        if self.objective.contrasts and size == 1:
+            raise InputError("a contrast tells shapes from each other: set train-size to 2 or more, or contrast to 0")
         if self.objective.contrasts and (batch == 1 or (size or batch) < batch):
             has, ask = ("no other", "2 or more") if batch == 1 else (f"only {size} different ones", f"{size} or less")
             raise InputError(

@@ -40,6 +40,7 @@ function makeCurves(curves, models) {
   const paint = () => plots.forEach(({ curve, log, plot }) => Plotly.react(plot, curve.lines.map(line => ({
     x: line.epochs, y: line.values, mode: line.epochs.length > 1 ? "lines" : "markers",
     line: { color: ink(`--model-${line.model % COLOURS}`), width: 2, dash: DASHES[line.split] || "solid" },
+    marker: { size: 9, symbol: DASHES[line.split] === "dot" ? "circle-open" : "circle" },
     name: plain([models[line.model].name, line.split].filter(Boolean).join(", ")), hovertemplate: "%{y:.4~g}",
   })), layout({
     margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "x unified",

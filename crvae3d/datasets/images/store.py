@@ -19,7 +19,7 @@ from crvae3d.datasets.images.picture import BadPicture
 from crvae3d.datasets.layout import Item
 from crvae3d.datasets.sources import Source
 from crvae3d.datasets.splits import Failure, Splits, read_failures, write_failures
-from crvae3d.datasets.store import FAILURES, TABLE, allocate, build_store, store_folder
+from crvae3d.datasets.store import FAILURES, TABLE, allocate, build_store, store_folder, whole
 from crvae3d.errors import InputError
 
 PIXELS = "pixels.npy"
@@ -81,7 +81,8 @@ def ingest_pictures(
         _write_table(part, kept, failed)
 
     build_store(folder, fill)
-    return _open(folder, name, source)
+    with whole(folder):
+        return _open(folder, name, source)
 
 
 def _write_pixels(
