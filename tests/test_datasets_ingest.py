@@ -270,6 +270,7 @@ LAYOUTS = {
     ),
     "split alone": (["test/a.off", "train/b.off"], [("a", None, "test"), ("b", None, "train")]),
     "validation": (["Train/cup/a.off", "val/cup/b.off"], [("a", "cup", "train"), ("b", "cup", "train")]),
+    "training": (["testing/cup/a.off", "training/cup/b.off"], [("a", "cup", "test"), ("b", "cup", "train")]),
     "train is a vehicle": (["car/a.off", "train/b.off"], [("a", "car", "train"), ("b", "train", "train")]),
     "test alone is a label": (["test/a.off"], [("a", "test", "train")]),
     "shapenet": (

@@ -15,7 +15,8 @@ from pathlib import PurePosixPath
 from crvae3d.datasets.sources import Source
 from crvae3d.datasets.splits import Failure
 
-SPLITS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
+TRAIN = frozenset(("train", "training"))
+SPLITS = dict.fromkeys((*TRAIN, "val", "valid", "validation"), "train") | dict.fromkeys(("test", "testing"), "test")
 """Folder names that mean a split. A validation part joins train: one is carved from there, with a fixed seed."""
 
 
@@ -65,11 +66,11 @@ def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
     """
     found = {depth: [_at(parts, depth) for parts in folders] for depth in (0, -1, 1)}
     for depth, names in found.items():
-        if "train" in names and set(names) <= SPLITS.keys():
+        if TRAIN & set(names) and set(names) <= SPLITS.keys():
             return depth
     for depth, names in found.items():
         known = [name for name in names if name in SPLITS]
-        if "train" in known and len(set(known)) > 1 and 2 * len(known) > len(names):
+        if TRAIN & set(known) and len(set(known)) > 1 and 2 * len(known) > len(names):
             return depth
     return None
 
