@@ -30,6 +30,7 @@ const options = { displayModeBar: false, responsive: true };
 
 function makeCurves(curves, models) {
   const splits = [...new Set(curves.flatMap(curve => curve.lines.map(line => line.split)))];
+  const epochs = Math.max(...curves.flatMap(curve => curve.lines.flatMap(line => line.epochs)));
   models.forEach((model, place) => key(model.name, `var(--model-${place % COLOURS})`, ""));
   if (splits.length > 1) splits.forEach(split => key(split, "currentColor", DASHES[split] === "dot" ? "1.5 3" : ""));
   const plots = curves.map(curve => {
@@ -44,7 +45,7 @@ function makeCurves(curves, models) {
     name: plain([models[line.model].name, line.split].filter(Boolean).join(", ")), hovertemplate: "%{y:.4~g}",
   })), layout({
     margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "x unified",
-    xaxis: { title: { text: "epoch", standoff: 4 } }, yaxis: { type: log ? "log" : "linear", nticks: 6, ...(log ? { dtick: 1 } : {}) },
+    xaxis: { title: { text: "epoch", standoff: 4 }, ...(epochs < 6 ? { dtick: 1 } : {}) }, yaxis: { type: log ? "log" : "linear", nticks: 6, ...(log ? { dtick: 1 } : {}) },
   }), options));
   paint();
   return { paint };
