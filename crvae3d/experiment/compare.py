@@ -78,10 +78,8 @@ def compare(
     done = gather(tasks, Path(out), split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
     waiting = [task for task in asked if task.run not in done]
-    looked_at = waiting if str(data) in KNOWN else asked  # files of one's own may be others than those of what is done
-    forms = {tuple(modality_of(task.settings.model).loading(task.settings.model).items()) for task in looked_at}
-    for form in forms:  # read once, before several do
-        splits = load(str(data), root, progress=progress, **dict(form))
+    # Files of one's own may be others than those that what is done was judged on.
+    for splits in _read_once(waiting if str(data) in KNOWN else asked, progress):
         _check_data(splits, str(data), split)
         check_sizes(splits, split, done)
     try:
@@ -135,6 +133,13 @@ def _settings(data: str, root: str | Path | None, cell: Cell, options: dict[str,
         return Settings.of(data, root, progress=progress, **options)
     except TypeError as error:  # a text where a number belongs
         raise InputError(f"cell {cell.name}: a setting has a value of the wrong kind ({error})") from None
+
+
+def _read_once(tasks: list[Task], progress: bool) -> Iterator[Splits]:
+    """The data in every form that tasks take it in, before several processes read it."""
+    settings = {tuple(modality_of(of.model).loading(of.model).items()): of for of in (task.settings for task in tasks)}
+    for form, of in settings.items():
+        yield load(of.data, of.root, progress=progress, **dict(form))
 
 
 def _check_data(splits: Splits, data: str, split: str) -> None:

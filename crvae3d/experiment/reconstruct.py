@@ -65,9 +65,7 @@ def reconstruct(
             is where `data` lies, or holds such files of others.
     """
     _refuse_among(Path(data), Path(output))
-    model = read_model(run, best_device())
-    if not isinstance(run, VAE) and not has_decoder(Path(run)):
-        raise InputError(f"{run} has trained an encoder alone, and no decoder: reconstruct with a run that has a bound")
+    model = _with_decoder(run)
     modality = modality_of(model.settings)
     if modality is IMAGES and (points is not None or mesh):
         told = "surface, and a mesh was" if mesh else f"points, and {points} were"
@@ -95,6 +93,14 @@ def reconstruct(
     _picture(output / PICTURE, shown, faces)
     write_failures(output / "failures.csv", splits.failures)
     return files
+
+
+def _with_decoder(run: str | Path | VAE) -> VAE:
+    """The model of a run, or one that is given, with a decoder that was trained."""
+    model = read_model(run, best_device())
+    if not isinstance(run, VAE) and not has_decoder(Path(run)):
+        raise InputError(f"{run} has trained an encoder alone, and no decoder: reconstruct with a run that has a bound")
+    return model
 
 
 def _refuse_among(data: Path, output: Path) -> None:
