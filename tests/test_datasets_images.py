@@ -661,6 +661,11 @@ PICTURES = {
     "grey palette": (".png", png(PALETTE), GREY),
     "black and white": (".png", png(GREY > 99), np.uint8(255) * (GREY > 99)),
     "16 bits": (".png", png(GREY.astype(np.uint16) * 257), GREY),
+    "16 bits, one clear": (
+        ".png",
+        png(GREY.astype(np.uint16) * 257, transparency=int(GREY[0, 0]) * 257),
+        np.where(GREY == GREY[0, 0], np.uint8(255), GREY),
+    ),
     "transparent": (".png", png(TRANSPARENT), np.where(TRANSPARENT[..., 3:] > 0, COLOUR, np.uint8(255))),
     "animated": (".gif", png(GREY, "GIF", save_all=True, append_images=[Image.fromarray(255 - GREY)]), GREY),
     "sideways": (".png", png(COLOUR, exif=SIDEWAYS.tobytes()), np.rot90(COLOUR, -1)),

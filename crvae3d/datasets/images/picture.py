@@ -39,7 +39,8 @@ def read_picture(content: bytes) -> Image.Image:
 
 def _plain(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # `convert` would clip 16 bits instead of scaling them
-        return Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
+        values, clear = np.asarray(picture).clip(0, 65535), picture.info.get("transparency")
+        return Image.fromarray((np.where(values == clear, 65535, values) >> 8).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
