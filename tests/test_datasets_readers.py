@@ -219,6 +219,11 @@ def test_an_obj_may_be_indented_and_have_comments_and_old_ends_of_lines():
         assert shape.areas().sum() == pytest.approx(1) and len(shape.faces) == 2, text
 
 
+def test_textures_that_an_obj_lacks_decide_nothing():
+    textured = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf -1/-1 -2/-2 -3/-3\n"
+    assert parse_shape(textured, ".obj").areas().sum() == pytest.approx(0.5)
+
+
 def test_a_vertex_that_no_face_has_decides_nothing():
     far = b"OFF\n4 1 0\n0 0 0\n1 0 0\n0 1 0\n10000000 0 0\n3 0 1 2\n"
     assert parse_shape(far, ".off").areas().sum() == pytest.approx(0.5)

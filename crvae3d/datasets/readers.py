@@ -96,7 +96,7 @@ def _counted_from_one(text: bytes) -> bytes:
             read[words[0]] += 1
         elif words and words[0] == b"f":
             corners = [[*zip(corner.split(b"/"), read.values(), strict=False)] for corner in words[1:]]
-            if beyond := [n.decode() for one in corners for n, count in one if n[:1] == b"-" and -int(n) > count]:
+            if beyond := [n.decode() for one in corners for n, count in one[:1] if n[:1] == b"-" and -int(n) > count]:
                 raise BadShape(f"a face counts {beyond[0]} from the {read[b'v']} vertices before it")
             places = [[str(count + 1 + int(n)).encode() if n[:1] == b"-" else n for n, count in one] for one in corners]
             line = b" ".join([b"f", *map(b"/".join, places)])
