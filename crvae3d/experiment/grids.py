@@ -168,7 +168,7 @@ PAPER3D = Grid(
 
 QUICK = Grid(
     title="A small comparison: VAE, +Aug, CR, NT-Xent and the controls",
-    shared={**PAPER, "preset": "tiny", "epochs": 4},
+    shared={**PAPER, "preset": "tiny", "neighbourhoods": 0, "epochs": 4},
     cells=(
         *_three("beta-VAE", "base models"),
         Cell("NT-Xent", "contrastive", {"objective": "none", **NT_XENT}, AUG),
