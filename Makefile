@@ -45,5 +45,5 @@ $(VENV)/installed%: pyproject.toml constraints.txt
 	test -e $@ || rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-compile -c constraints.txt -e ".[test]"
-	$(VENV)/bin/python -m compileall -qq -j 0 -x '/(tests|graph_objs|pip|setuptools|fontTools|lexers)/' $(VENV) || true  # on all cores, what nothing here imports left out; one module is of a later Python
+	$(VENV)/bin/python -m compileall -qq -j 0 -x '/(tests|graph_objs|pip|setuptools|fontTools|lexers)/' $(VENV) || true  # on all cores; one module is of a later Python
 	touch $@
