@@ -360,6 +360,8 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path,
     crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)  # which it may do again
     (tmp_path / "out" / "reconstructions.png").unlink()  # the last to be written
     crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)  # also where it was cut off
+    (other,) = crvae3d.reconstruct(model, place / "meshes" / "box_0.off", tmp_path / "out", progress=False)
+    assert [*(tmp_path / "out").glob("*.ply")] == [other] and other.name == "box_0.ply"  # none of the earlier call
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(crvae3d.errors.InputError, match="among what they are made from"):
         crvae3d.reconstruct(model, "~/others", tmp_path / "others", progress=False)

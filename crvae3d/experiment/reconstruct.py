@@ -51,7 +51,7 @@ def reconstruct(
         run: a run folder, or a model.
         data: what to reconstruct, as for `crvae3d.load`.
         output: a folder, for `reconstructions.png` and of shapes `<id>.ply` in their own units and `chamfer.csv`, of images
-            `<id>.png` and `mean_squared_error.csv`.
+            `<id>.png` and `mean_squared_error.csv`. Those of an earlier call are replaced.
         points: how many to decode a shape; None for as many as in the training. Images have none.
         mesh: write the folded surface, with triangles between its points, in place of a cloud.
         progress: whether to show it.
@@ -80,6 +80,7 @@ def reconstruct(
     table, heading = output / f"{modality.distance}.csv", ("id", modality.distance)
     _refuse_others(output, suffix, table)
     output.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(output, suffix, table)
     _write_table(table, [heading])  # by which a folder is known again, should this be cut off
     files, rows, shown, taken = [], [], [], {Path(PICTURE).stem}
     with frozen(model):
@@ -122,6 +123,16 @@ def _refuse_others(output: Path, suffix: str, table: Path) -> None:
         raise InputError(
             f"{output} holds .{suffix} files that are no reconstructions: name an empty folder, or a new one"
         )
+
+
+def _remove_earlier(output: Path, suffix: str, table: Path) -> None:
+    """Delete the single results of an earlier call, which its table names, so that none stands among those of this one."""
+    if table.exists():
+        taken = {Path(PICTURE).stem}
+        with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            names = [row["id"] for row in csv.DictReader(file) if row.get("id")]
+        for name in names:
+            (output / f"{_file_name(name, taken)}.{suffix}").unlink(missing_ok=True)
 
 
 def _write_table(path: Path, rows: Sequence[tuple[object, ...]]) -> None:
