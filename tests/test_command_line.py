@@ -1,7 +1,9 @@
 """Each verb hands on what it is given; its examples are understood; it ends with the code that it promises."""
 
+import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +107,15 @@ def test_a_stop_is_a_word_and_a_code_of_its_own(monkeypatch, capsys):
 
     monkeypatch.setitem(command.VERBS, "demo", SimpleNamespace(run=stopped, __doc__="x", add_arguments=lambda _: None))
     assert main(["demo"]) == 130 and capsys.readouterr().err == "crvae3d demo: stopped\n"
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "crvae3d", "data", "list"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=300)
+    os.close(writing)
+    assert ended.returncode == 141 and ended.stderr == b""
 
 
 EXAMPLES = sorted(

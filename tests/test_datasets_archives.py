@@ -99,6 +99,12 @@ def test_bytes_are_names_and_whole_floats_are_labels(tmp_path):
     assert clouds.class_names == ("a", "b")
 
 
+def test_words_and_booleans_are_looked_up_among_the_class_names(tmp_path):
+    for labels in (np.array(["jar", "cup", "jar", "cup", "jar"]), np.array([0, 1, 0, 1, 0], bool)):
+        clouds, _ = read_archive(archive(tmp_path / "x.npz", points=RAW, labels=labels, class_names=["jar", "cup"]))
+        assert list(clouds.labels) == [0, 1, 0, 1, 0] and clouds.class_names == ("jar", "cup")
+
+
 INTEGERS = np.zeros((2, 4, 3), np.int16)
 WRONG = {
     "no points": ({"xyz": RAW}, "no array 'points', only xyz"),
@@ -121,6 +127,10 @@ WRONG = {
         "several classes are called 'a'",
     ),
     "label range": ({"points": RAW, "labels": [0, 1, 2, 3, 4], "class_names": ["a", "b"]}, r"0\.\.1, got 0\.\.4"),
+    "label without a class": (
+        {"points": RAW, "labels": list("abcab"), "class_names": ["a", "b"]},
+        "the label 'c' is not among its class_names, a, b",
+    ),
     "twice": ({"points": RAW, "ids": list("abcda")}, "'a' stands more than once"),
     "no size": ({"points": RAW, "mesh_scale": [1, 2, 0, 1, 1], "mesh_center": RAW[:, 0]}, "must be positive, got 0"),
     "no place": ({"points": RAW, "mesh_scale": np.ones(5), "mesh_center": np.nan * RAW[:, 0]}, "must be finite"),

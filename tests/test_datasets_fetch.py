@@ -3,10 +3,12 @@
 import hashlib
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from filelock import FileLock
 
 from crvae3d.datasets.fetch import Download, fetch
 from crvae3d.errors import InputError
@@ -19,7 +21,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.ranges, self.cut_after, self.with_ranges = [], None, True
+        self.ranges, self.cut_after, self.with_ranges, self.stall = [], None, True, 0
 
     @property
     def url(self) -> str:
@@ -43,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: server.cut_after])
+        time.sleep(server.stall)
 
     def log_message(self, *_):
         pass
@@ -118,7 +121,37 @@ def test_a_part_of_another_file_is_found_by_the_checksum_and_replaced(server, tm
 def test_the_wrong_file_never_stands_under_the_right_name(server, tmp_path, change):
     with pytest.raises(InputError, match="expected .* got .*by hand") as caught:
         get(wanted(server, **change), tmp_path)
-    assert server.url in str(caught.value) and list(tmp_path.iterdir()) == []
+    assert server.url in str(caught.value) and [path.name for path in tmp_path.iterdir()] == [".x.zip.lock"]
+
+
+def test_who_waits_for_a_download_says_so_and_leaves_the_lock_to_its_holder(server, tmp_path, monkeypatch, capsys):
+    def stopped(self, timeout=None):
+        if timeout == 0:
+            return acquire(self, timeout=0)
+        raise KeyboardInterrupt
+
+    with FileLock(tmp_path / ".x.zip.lock"):
+        acquire = FileLock.acquire
+        monkeypatch.setattr(FileLock, "acquire", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(wanted(server), tmp_path)
+        assert (tmp_path / ".x.zip.lock").exists() and server.ranges == []
+    assert "another process fetches x.zip: waiting for it" in capsys.readouterr().err
+
+
+def test_what_was_kept_outlives_an_answer_that_cannot_be_the_file(server, tmp_path):
+    (tmp_path / "x.zip.part").write_bytes(b"?" * 5000)
+    server.with_ranges = False
+    with pytest.raises(InputError, match=f"offers {len(CONTENT):,} bytes in place of 9,999,999"):
+        get(wanted(server, size=9_999_999), tmp_path)
+    assert (tmp_path / "x.zip.part").read_bytes() == b"?" * 5000
+
+
+def test_what_arrives_before_a_connection_stalls_is_kept(server, tmp_path):
+    server.cut_after, server.stall = 100_000, 3
+    with pytest.raises(InputError, match="timed out|ended after"):
+        fetch(wanted(server), tmp_path, attempts=0, timeout=0.3, progress=False)
+    assert (tmp_path / "x.zip.part").stat().st_size == 100_000
 
 
 def test_without_size_or_checksum_the_announced_length_counts(server, tmp_path):

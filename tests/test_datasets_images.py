@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from crvae3d.datasets.clouds import Rows, carve
+from crvae3d.datasets.images import omniglot_iwae
 from crvae3d.datasets.images.arrays import read_npz
 from crvae3d.datasets.images.binarise import binarised
 from crvae3d.datasets.images.celeba import load_celeba
@@ -236,8 +237,12 @@ BAD_IDX = {
 }
 BAD_NPZ = {
     "pickle": ({"y_test": np.array([{}], dtype=object)}, "pickled objects, which are never loaded"),
-    "shape": ({"x_test": noise(5, 784)}, r"mnist.npz: pixels must be .* got uint8 \(5, 784\)"),
-    "number": ({"x_test": np.array(3, np.uint8)}, "mnist.npz: pixels must be"),
+    "shape": ({"x_test": noise(5, 784)}, r"mnist.npz: MNIST has images \(images, 28, 28\), and this \(5, 784\)"),
+    "number": ({"x_test": np.array(3, np.uint8)}, r"mnist.npz: MNIST has images .* this \(\)"),
+    "half of the rows": ({"x_test": noise(5, 14, 28)}, r"this \(5, 14, 28\)"),
+    "type": ({"x_test": noise(5, 28, 28).astype(float)}, "mnist.npz: pixels must be uint8"),
+    "labels in words": ({"y_test": np.array(list("abcde"))}, "labels of MNIST are whole numbers"),
+    "labels between": ({"y_test": np.arange(5) + 0.5}, "labels of MNIST are whole numbers"),
     "count": ({"y_test": np.zeros(4)}, "mnist.npz: labels must have one entry an image"),
 }
 
@@ -256,6 +261,11 @@ def test_wrong_arrays_of_mnist_are_explained(case, tmp_path):
     mnist_npz(tmp_path, **changes)
     with pytest.raises(InputError, match=told):
         load_mnist(tmp_path, download=False, validation=4)
+
+
+def test_mnist_may_have_an_axis_of_one_channel(tmp_path):
+    splits = load_mnist(mnist_npz(tmp_path, x_test=MNIST["x_test"][..., None]), download=False, validation=4)
+    np.testing.assert_array_equal(splits.test.pixels[:, 0], MNIST["x_test"])
 
 
 def test_a_broken_archive_of_mnist_is_explained(tmp_path):
@@ -493,6 +503,17 @@ class TestOmniglotOfIwae:
         with pytest.raises(InputError, match="not a readable MATLAB file"):
             load_omniglot_iwae(tmp_path, download=False)
 
+    def test_the_page_of_a_login_is_not_kept_in_its_place(self, tmp_path, monkeypatch):
+        def fetched(download, folder, progress):
+            folder.mkdir(exist_ok=True)
+            (folder / download.file).write_bytes(b"<html>please log in</html>")
+            return folder / download.file
+
+        monkeypatch.setattr(omniglot_iwae, "fetch", fetched)
+        with pytest.raises(InputError, match="not a readable MATLAB file .*fetch it again"):
+            load_omniglot_iwae(tmp_path)
+        assert list((tmp_path / "omniglot").iterdir()) == []
+
 
 ALPHABETS = {"background": ("Latin", "Angelic"), "evaluation": ("Tengwar",)}
 DRAWINGS = {
@@ -729,6 +750,25 @@ class TestPictures:
             assert re.search(broken[failure.file][1], failure.reason), failure
         np.testing.assert_array_equal(splits.train.pixels[1], COLOUR[::-1].transpose(2, 0, 1))
         assert len(np.load(splits.store / "pixels.npy")) == 2  # no room is kept for what was left out
+
+    def test_a_damaged_or_locked_member_of_a_zip_is_left_out_also_where_it_is_the_first(self, tmp_path):
+        for name, locked in (("damaged", False), ("locked", True)):
+            with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as packed:
+                for member in ("a.png", "b.png"):
+                    packed.writestr(member, png(COLOUR))
+            content = bytearray((tmp_path / f"{name}.zip").read_bytes())
+            if locked:
+                for header, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag of a password
+                    content[content.index(header) + at] |= 1
+            else:
+                content[content.index(png(COLOUR)) + 200] ^= 255
+            (tmp_path / f"{name}.zip").write_bytes(content)
+            splits = quiet(tmp_path / f"{name}.zip")
+            assert list(splits.train.ids) == ["b"] and [failure.file for failure in splits.failures] == ["a.png"]
+
+    def test_this_folder_has_its_name(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(lay(tmp_path / "cats", {"a.png": png(COLOUR), "b.png": png(COLOUR)}))
+        assert quiet(".").name == "cats"
 
     def test_nothing_left_is_explained(self, tmp_path):
         for files, told in (

@@ -1,5 +1,7 @@
 """One word for any dataset; archives packed from it; the report on it."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import trimesh
@@ -128,6 +130,27 @@ def test_other_wrong_inputs_are_explained(tmp_path):
         load("shapes", points=0)
     with pytest.raises(InputError, match="data folder .*nowhere does not exist"):
         load("modelnet10", tmp_path / "nowhere")
+    with pytest.raises(InputError, match="x.blend is a file: name the folder"):
+        load("modelnet10", tmp_path / "x.blend")
+
+
+def test_a_folder_that_is_called_as_a_dataset_is_told(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "digits").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    assert len(load("digits").train) == 1438
+    assert "digits is taken as the dataset of that name; for the folder here write ./digits" in capsys.readouterr().err
+    assert len(load("./digits", **QUIET).train) == 6 and capsys.readouterr().err == ""
+
+
+def test_a_store_with_damaged_digests_says_what_to_do(folder):
+    table = load(folder, **QUIET).store / "table.npz"
+    content = bytearray(table.read_bytes())
+    with zipfile.ZipFile(table) as opened:
+        start = opened.getinfo("digests.npy").header_offset
+    content[start + 300] ^= 255
+    table.write_bytes(content)
+    with pytest.raises(InputError, match="is damaged .*: delete it, and it is made again"):
+        check(str(folder), **QUIET)
 
 
 def test_the_data_folder_is_the_argument_then_the_environment_then_the_cache(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import trimesh
 from crvae3d.datasets import modelnet
 from crvae3d.datasets.archives import read_archive
 from crvae3d.datasets.ingest import Ingest
+from crvae3d.datasets.load import load as load_any
 from crvae3d.datasets.modelnet import load_modelnet
 from crvae3d.errors import InputError
 
@@ -26,7 +27,8 @@ def cache(tmp_path, monkeypatch):
 
 
 def load(name, root, **changes):
-    return load_modelnet(name, root, Ingest(points=512, jobs=1, progress=False, **changes), download=False)
+    settings = Ingest(**{"points": 512, "jobs": 1, "progress": False, **changes})
+    return load_modelnet(name, root, settings, download=False)
 
 
 def tower(generator, count):
@@ -84,6 +86,22 @@ def test_hdf5(hdf5):
     assert_stands_on_z(splits.train, np.concatenate([points["train0"], points["train1"]]))
     assert_stands_on_z(splits.test, points["test0"])
     np.testing.assert_array_equal(load("modelnet40", folder).train.points, splits.train.points)
+
+
+def test_a_file_that_moves_to_the_other_list_of_hdf5_moves_its_shapes(hdf5):
+    folder, _ = hdf5
+    assert len(load("modelnet40", folder).train) == 5
+    (folder / "train_files.txt").write_text("ply_data_train0.h5\n")
+    (folder / "test_files.txt").write_text("ply_data_train1.h5\nply_data_test0.h5\n")
+    splits = load("modelnet40", folder)
+    assert (len(splits.train), len(splits.test)) == (3, 4)
+
+
+def test_releases_of_samples_are_not_read_as_folders_of_clouds(hdf5, resampled):
+    for place in (hdf5[0], hdf5[0] / "ply_data_test0.h5", resampled[0]):
+        folder = place.parent if place.suffix else place
+        with pytest.raises(InputError, match=re.escape(f"`modelnet40`, and give --data {folder}")):
+            load_any(place, progress=False)
 
 
 def test_hdf5_with_a_broken_shape_or_file(hdf5):
@@ -170,6 +188,16 @@ def test_the_princeton_folder_and_its_zip_are_the_same(princeton):
     zipped = load("modelnet10", root)
     np.testing.assert_array_equal(zipped.train.points, splits.train.points)
     assert list(root.iterdir()) == [root / "ModelNet10.zip"]
+
+
+def test_a_release_that_is_not_whole_is_told_and_an_empty_folder_passed_over(princeton, capsys):
+    load("modelnet10", princeton.parent, progress=True)
+    told = capsys.readouterr().err
+    assert "modelnet10 has 3,991 train shapes, and " in told and "holds 2: no whole release" in told
+    root = princeton.parent / "beside"
+    (root / "ModelNet10" / "chair").mkdir(parents=True)
+    with pytest.raises(InputError, match="modelnet10 is not below"):
+        load("modelnet10", root)
 
 
 def test_archives_come_first_and_the_test_part_may_be_absent(princeton):

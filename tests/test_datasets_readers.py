@@ -150,6 +150,7 @@ BAD = {
     "OBJ junk": (".obj", b"hello world", "neither a mesh nor points"),
     "OBJ vertex 0": (".obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 0 1 2\n", "a face names vertex 0, and OBJ counts from 1"),
     "OBJ vertex 0 of three": (".obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1/1 2/1 0/1\n", "a face names vertex 0"),
+    "OBJ cut in a face": (".obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 1 3", "its last face has fewer than three"),
     "OBJ before the first": (
         ".obj",
         b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf -1 -2 -4\n",

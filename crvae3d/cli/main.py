@@ -1,6 +1,7 @@
 """`crvae3d VERB ...`: parse, run, and turn what went wrong into one sentence."""
 
 import argparse
+import os
 import sys
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -80,7 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit code: 0; 1 for a training that diverged, 2 for input that cannot be used, 130 after Ctrl-C.
+        The exit code: 0; 1 for a training that diverged, 2 for input that cannot be used, 130 after Ctrl-C; 141 where what
+        reads the output has ended.
     """
     for stream in (sys.stdout, sys.stderr):  # a file's name need not be text that a terminal can show
         if hasattr(stream, "reconfigure"):
@@ -88,15 +90,28 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     try:
         VERBS[parsed.verb].run(parsed)
+        sys.stdout.flush()
     except InputError as error:
         return _say(parsed.verb, error, 2)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 141
         return _say(parsed.verb, f"{error.filename or 'a file'}: {error.strerror or error}", 2)
     except Diverged as error:
         return _say(parsed.verb, error, 1)
     except KeyboardInterrupt:
         return _say(parsed.verb, "stopped", 130)
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output goes to a command that has ended, such as `head`; what is left for it is dropped then."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _say(verb: str, message: object, code: int) -> int:

@@ -152,6 +152,10 @@ def _labels(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray | Non
         if not whole.all():
             raise InputError(f"{path}: labels must be integers or names, got {labels[~whole][0]}")
         labels = labels.astype(np.int64)
+    if class_names and labels.dtype.kind == "b":
+        labels = labels.astype(np.int64)
+    if class_names and labels.dtype.kind not in "iu":
+        labels = _places(path, _text(labels), class_names)
     if labels.dtype.kind not in "iu" or not class_names:
         known, labels = np.unique(labels if labels.dtype.kind in "iu" else _text(labels), return_inverse=True)
         return labels.astype(np.int64), tuple(str(name) for name in known)
@@ -161,6 +165,13 @@ def _labels(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray | Non
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise InputError(f"{path}: labels must lie in 0..{len(class_names) - 1}, got {labels.min()}..{labels.max()}")
     return labels.astype(np.int64), class_names
+
+
+def _places(path: Path, labels: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
+    """Where each name stands among the class names."""
+    if unknown := sorted(set(labels.tolist()) - set(class_names)):
+        raise InputError(f"{path}: the label {unknown[0]!r} is not among its class_names, {', '.join(class_names)}")
+    return np.array([class_names.index(label) for label in labels.tolist()], dtype=np.int64)
 
 
 def _framed(

@@ -7,12 +7,14 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from crvae3d.datasets.ingest import say
 from crvae3d.errors import InputError
 
 _CHUNK = 1 << 18
@@ -63,21 +65,34 @@ def fetch(download: Download, folder: Path, attempts: int = 2, timeout: float = 
     part = target.with_name(target.name + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = folder / f".{download.file}.lock"
-        try:
-            with FileLock(lock):  # another process may fetch the same
-                if not target.exists():
-                    _whole(download, part, attempts, timeout, progress)
-                    part.replace(target)
-        finally:
-            with suppress(OSError):  # of another process that waits for it, on Windows
-                lock.unlink(missing_ok=True)
+        with _alone(folder / f".{download.file}.lock", download.file, progress):
+            if not target.exists():
+                _whole(download, part, attempts, timeout, progress)
+                part.replace(target)
     except (OSError, http.client.HTTPException, _Cut) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(
             f"{download.url} could not be fetched ({reason}); fetch it by hand and put it at {target}"
         ) from error
     return target
+
+
+@contextmanager
+def _alone(place: Path, file: str, progress: bool) -> Iterator[None]:
+    """Hold a lock, for which another process that fetches the same file waits."""
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if progress:
+            say(f"another process fetches {file}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+        with suppress(OSError):  # of another process that waits for it, on Windows
+            place.unlink(missing_ok=True)  # by its holder alone, and where the file is in place
+    finally:
+        lock.release()
 
 
 def _whole(download: Download, part: Path, attempts: int, timeout: float, progress: bool) -> None:
@@ -128,9 +143,11 @@ def _continue(download: Download, part: Path, timeout: float, progress: bool) ->
             raise _Cut("the server's file is shorter than what was kept of it") from None
         return
     with answer:
-        if answer.status != 206:  # the server sends all of it again
-            begun = 0
         length = answer.headers.get("Content-Length")
+        if answer.status != 206:  # the server sends all of it again, or something else, for which nothing is given up
+            if begun and length and download.size not in (None, int(length)):
+                raise _Cut(f"the server offers {int(length):,} bytes in place of {download.size:,}")
+            begun = 0
         total = begun + int(length) if length else download.size
         _copy(answer, part, begun, total, download.file, progress)
     if total is not None and part.stat().st_size < total:
@@ -145,7 +162,7 @@ def _copy(answer, part: Path, begun: int, total: int | None, name: str, progress
     bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not progress, transient=True)
     with bar, part.open("ab" if begun else "wb") as out:
         task = bar.add_task(f"fetching {name}", total=total, completed=begun)
-        while chunk := answer.read(_CHUNK):
+        while chunk := answer.read1(_CHUNK):
             out.write(chunk)
             bar.advance(task, len(chunk))
 

@@ -29,8 +29,8 @@ def read_hdf5(folder: Path, name: str) -> Splits:
     """
     parts = {split: _listed(folder, split) for split in ("train", "test")}
     told = [path for path in (folder / "shape_names.txt", *sorted(folder.glob("*_id2file.json"))) if path.exists()]
-    files = [*(path for paths in parts.values() for path in paths), *told]
-    stamps = [f"{path.name}|{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
+    files = [*((split, path) for split, paths in parts.items() for path in paths), *(("", path) for path in told)]
+    stamps = [f"{split}|{path.name}|{path.stat().st_size}|{path.stat().st_mtime_ns}" for split, path in files]
     store = store_folder(name, [str(folder.resolve()), *stamps])
     build_store(store, lambda part: _fill(part, folder, parts))
     return open_store(store, name, f"{folder.name}, turned to z up")

@@ -11,7 +11,7 @@ from crvae3d.datasets.images.load import IMAGE_DATASETS, load_images
 from crvae3d.datasets.images.picture import SUFFIXES as PICTURES
 from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items, say
 from crvae3d.datasets.layout import Item
-from crvae3d.datasets.modelnet import load_modelnet
+from crvae3d.datasets.modelnet import is_sampled_modelnet, load_modelnet
 from crvae3d.datasets.procedural import load_shapes
 from crvae3d.datasets.readers import SUFFIXES
 from crvae3d.datasets.sources import Source, expanded
@@ -71,6 +71,7 @@ def load(
     Raises:
         InputError: there is no such data, or nothing in it can be used.
     """
+    _tell_namesake(str(data), progress)
     if is_images(data):
         splits = _load_images(str(data), root, size, jobs, download, progress)
         if channels is not None:
@@ -108,6 +109,9 @@ def _load(data: str | Path, root: str | Path | None, settings: Ingest, download:
         return DATASETS[word](word, None if root is None else Path(root), settings, download)
     if path.suffix.lower() == ".npz":
         return _load_archive(path)
+    if is_sampled_modelnet(path):
+        place = path.parent if path.is_file() else path
+        raise InputError(f"{path} is of a release of ModelNet: name the dataset, `modelnet40`, and give --data {place}")
     if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
         return ingest_folder(path, settings)
     if path.is_file():
@@ -119,6 +123,12 @@ def _load(data: str | Path, root: str | Path | None, settings: Ingest, download:
     if path.suffix or "/" in word:
         raise InputError(f"{path} does not exist; give a folder, a file or one of {', '.join(KNOWN)}")
     unknown("dataset, folder or file", word, KNOWN)
+
+
+def _tell_namesake(word: str, progress: bool) -> None:
+    """Of a folder that is called as a known dataset: which of them is taken."""
+    if progress and word in KNOWN and Path(word).is_dir():
+        say(f"{word} is taken as the dataset of that name; for the folder here write ./{word}")
 
 
 def _report(splits: Splits, progress: bool) -> None:

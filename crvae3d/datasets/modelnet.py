@@ -18,9 +18,10 @@ from pathlib import Path
 from crvae3d.datasets.archives import read_archive
 from crvae3d.datasets.fetch import Download, fetch
 from crvae3d.datasets.hdf5 import read_hdf5
-from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items
+from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items, say
 from crvae3d.datasets.layout import Item
-from crvae3d.datasets.sources import Source
+from crvae3d.datasets.readers import SUFFIXES
+from crvae3d.datasets.sources import Source, list_sources
 from crvae3d.datasets.splits import Failure, Splits
 from crvae3d.errors import InputError
 
@@ -38,6 +39,7 @@ DOWNLOADS = {
         2_039_180_837,
     ),
 }
+SIZES = {"modelnet10": {"train": 3_991, "test": 908}, "modelnet40": {"train": 9_843, "test": 2_468}}
 
 
 def load_modelnet(name: str, root: Path, settings: Ingest, download: bool = True) -> Splits:
@@ -54,11 +56,30 @@ def load_modelnet(name: str, root: Path, settings: Ingest, download: bool = True
     """
     for read in FORMS:
         if (splits := read(name, root, settings)) is not None:
+            _tell_missing(splits, settings.progress)
             return splits
     wanted = DOWNLOADS[name]
     if not download:
         raise InputError(f"{name} is not below {root}; fetch {wanted.url} and put it at {root / wanted.file}")
     return ingest_folder(fetch(wanted, root, progress=settings.progress), settings, name)
+
+
+def is_sampled_modelnet(path: Path) -> bool:
+    """Whether a path is a release of sampled clouds, which must be read as `modelnet40`, or a file of one."""
+    return path.suffix.lower() == ".h5" or (
+        path.is_dir() and ((path / "modelnet40_train.txt").exists() or any(path.glob("ply_data_*.h5")))
+    )
+
+
+def _tell_missing(splits: Splits, progress: bool) -> None:
+    """Say so where far fewer shapes are there than the benchmark has, as in a folder that is half unpacked."""
+    failed = len(splits.failures)
+    for split, count in SIZES[splits.name].items():
+        part = splits.parts.get(split)
+        if progress and part is not None and len(part) + failed < 0.99 * count:
+            say(
+                f"{splits.name} has {count:,} {split} shapes, and {splits.source} holds {len(part):,}: no whole release"
+            )
 
 
 def _archives(name: str, root: Path, settings: Ingest) -> Splits | None:
@@ -76,8 +97,10 @@ def _archives(name: str, root: Path, settings: Ingest) -> Splits | None:
 
 def _meshes(name: str, root: Path, settings: Ingest) -> Splits | None:
     release = DOWNLOADS[name].file.removesuffix(".zip")
-    found = _folder(root, release) or next((path for path in [root / f"{release}.zip"] if path.is_file()), None)
-    return found and ingest_folder(found, settings, name)
+    folder, packed = _folder(root, release), root / f"{release}.zip"
+    if folder is not None and list_sources(folder, SUFFIXES):  # not one that an unpacking has left empty
+        return ingest_folder(folder, settings, name)
+    return ingest_folder(packed, settings, name) if packed.is_file() else None
 
 
 def _hdf5(name: str, root: Path, settings: Ingest) -> Splits | None:

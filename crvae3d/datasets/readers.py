@@ -76,6 +76,8 @@ def _read_obj(content: bytes, kind: str, path: Path | None) -> Shape:
         content = _counted_from_one(content)
     if re.search(rb"(?m)^f [^\n]*?(?<![\d/])0+(?!\d)", content):  # which would be the last vertex
         raise BadShape("a face names vertex 0, and OBJ counts from 1")
+    if re.search(rb"(?:^|\n)f(?: +[^\s]+){0,2} *$", content.rstrip()):
+        raise BadShape("it is truncated: its last face has fewer than three corners")
     return _read_scene(content, kind, path)
 
 

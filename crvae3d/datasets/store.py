@@ -178,8 +178,12 @@ def _opened(folder: Path, name: str, source: str) -> Splits:
 
 
 def read_digests(folder: Path) -> np.ndarray:
-    """The digest of the content of each file, train before test: equal for byte-identical shapes."""
-    with np.load(folder / TABLE, allow_pickle=False) as table:
+    """The digest of the content of each file, train before test: equal for byte-identical shapes.
+
+    Raises:
+        InputError: the store is damaged.
+    """
+    with whole(folder), np.load(folder / TABLE, allow_pickle=False) as table:
         return table["digests"]
 
 
@@ -193,6 +197,8 @@ def data_folder(root: str | Path | None = None) -> Path:
     if not given:
         return cache_folder() / "data"
     folder = expanded(given)
+    if folder.is_file():
+        raise InputError(f"the data folder {folder} is a file: name the folder that it lies in, or give it as DATA")
     if not folder.is_dir():
         raise InputError(f"the data folder {folder} does not exist; make it, or name another")
     return folder

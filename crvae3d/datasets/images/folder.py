@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 
-from crvae3d.datasets.images.picture import SUFFIXES, BadPicture, Fitted, read_picture
+from crvae3d.datasets.images.picture import SUFFIXES, Fitted, read_picture
 from crvae3d.datasets.images.store import ingest_pictures
 from crvae3d.datasets.layout import Item, lay_out
 from crvae3d.datasets.sources import Source, expanded, list_sources
@@ -69,7 +69,7 @@ def load_pictures(
         raise InputError(f"{place} holds no picture; files ending in {', '.join(SUFFIXES)} are read")
     items, beside = lay_out(sources)
     decode = Fitted(_size(size, items, place))
-    return ingest_pictures(items, name or place.name, str(place.resolve()), decode, beside, jobs, progress)
+    return ingest_pictures(items, name or place.resolve().name, str(place.resolve()), decode, beside, jobs, progress)
 
 
 def _size(size: int | tuple[int, int] | None, items: Sequence[Item], place: Path) -> tuple[int, int]:
@@ -90,6 +90,6 @@ def _first_size(items: Sequence[Item], place: Path) -> tuple[int, int]:
     for item in items:
         try:
             return read_picture(item.source.read()).size[::-1]
-        except (BadPicture, OSError) as bad:
+        except Exception as bad:  # a stranger's file, or zip, must never take a run down
             reasons.append(f"{item.source.name}: {bad}")
     raise InputError(f"{place}: none of its {len(items)} pictures can be read ({reasons[0]})")

@@ -23,6 +23,7 @@ DOWNLOAD = Download(
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
     "mnist.npz",
     "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+    11_490_434,
 )
 _DIGITS = tuple("0123456789")
 
@@ -68,15 +69,21 @@ def _from_idx(folder: Path) -> tuple[Images, Images]:
             raise InputError(
                 f"{folder} lacks {names[paths.index(None)]}, with or without .gz; the four belong together"
             )
-        pixels, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
-        parts.append(numbered(pixels, labels.astype(np.int64), _DIGITS, split, paths[0]))
+        parts.append(_part(read_idx(paths[0], axes=3), read_idx(paths[1], axes=1), split, paths[0]))
     return parts[0], parts[1]
 
 
 def _from_npz(path: Path) -> tuple[Images, Images]:
     arrays = read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
-    train, test = (
-        numbered(arrays[f"x_{split}"], arrays[f"y_{split}"].astype(np.int64), _DIGITS, split, path)
-        for split in ("train", "test")
-    )
+    train, test = (_part(arrays[f"x_{split}"], arrays[f"y_{split}"], split, path) for split in ("train", "test"))
     return train, test
+
+
+def _part(pixels: np.ndarray, labels: np.ndarray, split: str, path: Path) -> Images:
+    if pixels.shape[1:] == (28, 28, 1):
+        pixels = pixels[..., 0]
+    if pixels.shape[1:] != (28, 28):
+        raise InputError(f"{path}: MNIST has images (images, 28, 28), and this {pixels.shape}")
+    if labels.dtype.kind not in "iuf" or not (labels == np.rint(labels)).all():
+        raise InputError(f"{path}: the labels of MNIST are whole numbers")
+    return numbered(pixels, labels.astype(np.int64), _DIGITS, split, path)

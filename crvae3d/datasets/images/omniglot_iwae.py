@@ -41,11 +41,21 @@ def load_omniglot_iwae(root: Path, download: bool = True, progress: bool = True,
     path = next((place for place in places if place.is_file()), None)
     if path is None and not download:
         raise InputError(f"omniglot-iwae is not below {root}; fetch {DOWNLOAD.url} and put it at {places[0]}")
-    path = path or fetch(DOWNLOAD, root / "omniglot", progress=progress)
-    arrays = read_mat(path, [key for keys in _KEYS.values() for key in keys])
+    keys = [key for keys in _KEYS.values() for key in keys]
+    arrays = read_mat(path, keys) if path else _fetched(root / "omniglot", keys, progress)
     train, test = (_part(arrays[pixels], arrays[target], split, path) for split, (pixels, target) in _KEYS.items())
     train, held = without_last(train, validation)
     return Splits(train, test, "omniglot-iwae", str(path), validation=held)
+
+
+def _fetched(folder: Path, keys: list[str], progress: bool) -> dict[str, np.ndarray]:
+    """What a download holds; one that cannot be read, such as the page of a network that asks for a login, is not kept."""
+    path = fetch(DOWNLOAD, folder, progress=progress)
+    try:
+        return read_mat(path, keys)
+    except InputError:
+        path.unlink()
+        raise
 
 
 def _part(columns: np.ndarray, target: np.ndarray, split: str, path: Path) -> Images:
