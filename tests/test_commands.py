@@ -27,6 +27,7 @@ from crvae3d.datasets.clouds import carve
 from crvae3d.datasets.shapes import clouds
 from crvae3d.experiment import embed as embed_module
 from crvae3d.experiment import image_tables, runs, tables
+from crvae3d.experiment import reconstruct as reconstruct_module
 from crvae3d.experiment.evaluate import judged_shapes
 from crvae3d.experiment.modalities import CLOUDS
 from crvae3d.experiment.runs import has_decoder, one_epoch, told_apart
@@ -355,8 +356,16 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path,
     assert made == tmp_path / "out" / "one.ply"
     (tmp_path / "others").mkdir()
     trimesh.creation.box((1, 2, 3)).export(tmp_path / "others" / "scan.ply")
-    with pytest.raises(crvae3d.errors.InputError, match="are no reconstructions"):
-        crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "others", progress=False)
+    for name in ("scan.ply", "failures.csv", "reconstructions.png", "chamfer.csv"):
+        (tmp_path / "others" / "scan.ply").rename(tmp_path / "others" / "scan.txt")
+        (tmp_path / "others" / name).write_bytes(b"of my own")
+        with pytest.raises(crvae3d.errors.InputError, match=f"holds {name}, which is no reconstruction"):
+            crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "others", progress=False)
+        assert (tmp_path / "others" / name).read_bytes() == b"of my own"
+        (tmp_path / "others" / name).unlink()
+        (tmp_path / "others" / "scan.txt").rename(tmp_path / "others" / "scan.ply")
+    with pytest.raises(crvae3d.errors.InputError, match="an empty name was given"):
+        crvae3d.reconstruct(model, tmp_path / "one.ply", "", progress=False)
     crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)  # which it may do again
     (tmp_path / "out" / "reconstructions.png").unlink()  # the last to be written
     crvae3d.reconstruct(model, tmp_path / "one.ply", tmp_path / "out", progress=False)  # also where it was cut off
@@ -373,6 +382,46 @@ def test_reconstructions_do_not_replace_what_they_are_made_from(place, tmp_path,
         crvae3d.embed(model, "~/some.npz", source, progress=False)
     for _ in range(2):  # the codes of a folder may be called so
         crvae3d.embed(model, tmp_path / "out", tmp_path / "out_train.npz", progress=False)
+
+
+def test_what_an_interrupted_call_has_written_is_replaced_too(place, tmp_path, monkeypatch):
+    write, written = reconstruct_module._write_cloud, []
+
+    def interrupted(path, *rest, **options):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, *rest, **options)
+
+    monkeypatch.setattr(reconstruct_module, "_write_cloud", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        crvae3d.reconstruct(place / "cr", place / "meshes", tmp_path / "out", progress=False)
+    assert sorted((tmp_path / "out").glob("*.ply")) == sorted(written)
+    monkeypatch.setattr(reconstruct_module, "_write_cloud", write)
+    made = crvae3d.reconstruct(place / "cr", place / "meshes" / "box_4.off", tmp_path / "out", progress=False)
+    assert [*(tmp_path / "out").glob("*.ply")] == made
+
+
+def test_codes_do_not_hide_the_archives_they_are_made_from(place, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"some_{split}.npz").write_bytes((place / f"some_{split}.npz").read_bytes())
+    with pytest.raises(crvae3d.errors.InputError, match="would replace what they are made from"):
+        crvae3d.embed(place / "cr", tmp_path / "some.npz", tmp_path / "some.npz", progress=False)
+
+
+def test_an_evaluation_replaces_neither_a_run_nor_its_own_page(place, tmp_path):
+    both = {"page": tmp_path / "x.html", "figures_file": tmp_path / "x.html"}
+    for files in ({"figures_file": place / "cr" / "settings.json"}, {"page": place / "cr" / "last.ckpt"}, both):
+        with pytest.raises(crvae3d.errors.InputError, match="would replace a file of a run, or the page"):
+            crvae3d.evaluate(place / "cr", **files, progress=False)
+
+
+def test_after_a_training_without_a_test_part_the_next_command_is_one_that_works(place, tmp_path, capsys):
+    out = tmp_path / "few"
+    assert main(f"train {place / 'meshes'} --preset tiny --epochs 1 --out {out} --quiet".split()) == 0
+    assert capsys.readouterr().out.strip().endswith(f"Next: crvae3d evaluate {out} --split validation")
+    assert main(f"train {place / 'some.npz'} --preset tiny --epochs 1 --out {out} --quiet --overwrite".split()) == 0
+    assert capsys.readouterr().out.strip().endswith(f"Next: crvae3d evaluate {out}")
 
 
 def test_shapes_whose_names_differ_in_large_letters_alone_have_files_of_their_own_on_every_disk(place, tmp_path):
@@ -598,6 +647,14 @@ def test_an_evaluation_says_what_is_not_as_it_seems(place, tmp_path, capsys):
     said = " ".join(capsys.readouterr().err.split())
     assert f"--resume {run} goes on" in said and "no class is in both parts" in said
     assert figures["svm_accuracy"] is None and figures["chamfer"] > 0
+
+
+def test_a_run_asked_for_fewer_epochs_than_it_has_gone_through_says_so(place, tmp_path, capsys):
+    shutil.copytree(place / "cr", tmp_path / "cr")
+    settings = (tmp_path / "cr" / "settings.json").read_text()
+    (tmp_path / "cr" / "settings.json").write_text(settings.replace('"epochs": 2', '"epochs": 1'))
+    assert main(f"train --resume {tmp_path / 'cr'} --quiet".split()) == 2
+    assert "has gone through 2 epochs, and its settings now ask for 1" in capsys.readouterr().err
 
 
 def test_a_run_whose_data_has_grown_neither_goes_on_nor_is_judged_by_what_it_has_learnt_from(place, tmp_path, capsys):

@@ -418,24 +418,46 @@ def test_pictures_of_an_earlier_grid_go_and_broken_results_are_named(archive, tm
     (tmp_path / "test" / "tradeoff.png").write_bytes(b"of before")
     compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
     assert not (tmp_path / "test" / "tradeoff.png").exists()
-    (tmp_path / "test" / "results.json").write_text("<<<<<<< HEAD\n")
-    with pytest.raises(InputError, match="results.json is not the results of a comparison .*restore it, or remove it"):
-        compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
+    for broken in ("<<<<<<< HEAD\n", '{"cells": 3}', '{"cells": {"untrained": {"runs": []}}}'):
+        (tmp_path / "test" / "results.json").write_text(broken)
+        with pytest.raises(InputError, match="results.json is not the results of a comparison .*restore it, or remove"):
+            compare.compare(archive, grid, tmp_path, 1, jobs=1, progress=False)
 
 
+def test_a_name_in_brackets_is_shown_and_broken_figures_are_made_again(archive, tmp_path, capsys):
+    grid = Grid("one", SHARED, (Cell("KL [/so3]", control="untrained"),), "KL [/so3]", judging=FAST)
+    found = []
+    for _ in range(2):
+        assert compare.compare(archive, grid, tmp_path, 1, jobs=1).rows
+        (file,) = tmp_path.rglob("figures_test.json")
+        found.append(json.loads(file.read_text())["svm_accuracy"])
+        file.write_text("")
+        (tmp_path / "test" / "results.json").unlink()
+    assert found[0] == found[1] and "last KL [/so3] seed 0" in capsys.readouterr().err
+
+
+def test_results_do_not_lie_among_what_they_are_made_from(archive, tmp_path):
+    (tmp_path / "meshes").mkdir()
+    grid = Grid("one", SHARED, (Cell("untrained", control="untrained"),), "untrained", judging=FAST)
+    for out in (tmp_path / "meshes", tmp_path / "meshes" / "out"):
+        with pytest.raises(InputError, match="would lie among what they are made from"):
+            compare.compare(tmp_path / "meshes", grid, out, 1, jobs=1, progress=False)
+
+
+@pytest.mark.parametrize(("part", "told"), [("train", "learnt from"), ("test", "was judged on")])
 @pytest.mark.parametrize("changed", ["points", "labels"])
-def test_others_of_the_same_names_are_refused_also_where_nothing_is_left_to_run(tmp_path, changed):
+def test_others_of_the_same_names_are_refused_also_where_nothing_is_left_to_run(tmp_path, changed, part, told):
     grid = Grid("one", SHARED, (Cell("untrained", control="untrained"),), "untrained", judging=FAST)
     made = clouds("train", 4, points=160, progress=False)
     write_archive(tmp_path / "some_train.npz", made)
     write_archive(tmp_path / "some_test.npz", made)
     compare.compare(tmp_path / "some.npz", grid, tmp_path / "out", 1, jobs=1, progress=False)
-    with np.load(tmp_path / "some_test.npz") as arrays:
+    with np.load(tmp_path / f"some_{part}.npz") as arrays:
         kept = dict(arrays)
     kept[changed] = kept[changed][::-1].copy()
-    np.savez(tmp_path / "some_test.npz", **kept)
+    np.savez(tmp_path / f"some_{part}.npz", **kept)
     for seeds in (1, 2):
-        with pytest.raises(InputError, match="was judged on other shapes than there are now"):
+        with pytest.raises(InputError, match=f"{told} other shapes than there are now"):
             compare.compare(tmp_path / "some.npz", grid, tmp_path / "out", seeds, jobs=1, progress=False)
 
 

@@ -162,7 +162,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise InputError(f"a resumed run keeps its settings: leave out {', '.join(given)}, or train a new run")
     from crvae3d.datasets.sources import expanded
     from crvae3d.experiment.plugin import load_plugin
-    from crvae3d.experiment.runs import train
+    from crvae3d.experiment.runs import has_test_part, train
     from crvae3d.experiment.settings import Settings
 
     load_plugin(arguments.plugin)
@@ -176,7 +176,8 @@ def run(arguments: argparse.Namespace) -> None:
         settings = settings_of(arguments)
     train(settings, out, arguments.resume is not None, arguments.overwrite, progress=not arguments.quiet)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says so
-        print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {shlex.quote(str(out))}")
+        by = "" if has_test_part(out) else " --split validation"
+        print(f"{out}: {settings.training.epochs} epochs done. Next: crvae3d evaluate {shlex.quote(str(out))}{by}")
 
 
 def settings_of(arguments: argparse.Namespace) -> object:

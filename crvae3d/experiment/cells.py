@@ -6,7 +6,7 @@ A folder is done when it holds `figures_<split>.json`, of a training and a judgi
 import functools
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +19,6 @@ from torch.utils.data import Subset
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.load import load
-from crvae3d.datasets.splits import Splits
 from crvae3d.device import best_device
 from crvae3d.errors import Diverged, InputError
 from crvae3d.evaluation.evaluate import PLAIN, Figures, Further, evaluate_model
@@ -34,7 +33,6 @@ from crvae3d.experiment.runs import (
     control_of,
     decodes,
     digest_of,
-    digest_of_names,
     is_finished,
     learn_from,
     one_epoch,
@@ -83,9 +81,10 @@ class Task:
             InputError: the folder is another run's.
         """
         self.check_folder()
-        if not self.figures_file.exists():
+        try:
+            found = json.loads(self.figures_file.read_text())
+        except (FileNotFoundError, ValueError):  # none yet, or broken, as by a crash
             return None
-        found = json.loads(self.figures_file.read_text())
         known = asdict(Judging()) | {"control": self.cell.control}  # what an earlier version did not know yet
         if known | found["judging"] != self.judged_as:
             return None
@@ -137,33 +136,13 @@ def run(task: Task) -> None:
             figures = _judged(task, _MAKERS[task.cell.control](task))
         except Diverged as error:
             figures = {"failed": str(error)}
-        made_by = provenance() | {"shapes": digest_of(_shapes(task)[1].points, labels=True)}
+        fitted, shapes = (digest_of(part.points, labels=True) for part in _shapes(task))
+        made_by = provenance() | {"fitted_on": fitted, "shapes": shapes}
         figures |= {"judging": task.judged_as, "seed": task.settings.training.seed, "made_by": made_by}
         task.folder.mkdir(parents=True, exist_ok=True)
         part = task.figures_file.with_suffix(".part")
         part.write_text(json.dumps(figures) + "\n")
         part.replace(task.figures_file)
-
-
-def check_sizes(splits: Splits, split: str, done: Mapping[tuple[str, int], Mapping[str, object]]) -> None:
-    """Refuse to set runs beside each other that were not judged on the same shapes.
-
-    Raises:
-        InputError: a part has grown or shrunk since, or has others; of runs that do not say, of before they did, only the former.
-    """
-    known, judged = (splits.train, splits.test) if split == "test" else learn_from(splits)
-    sizes, digests = (len(known), len(judged)), (None, digest_of(judged, labels=True), digest_of_names(judged))
-    for (cell, seed), figures in done.items():
-        then = figures.get("n_train", sizes[0]), figures.get("n_test", sizes[1])
-        if then != sizes:
-            raise InputError(
-                f"{cell} of seed {seed} was judged on {then[1]:,} shapes, its classifiers fitted on {then[0]:,}, and there are "
-                f"{sizes[1]:,} and {sizes[0]:,} now: choose another output folder"
-            )
-        if figures.get("made_by", {}).get("shapes") not in digests:
-            raise InputError(
-                f"{cell} of seed {seed} was judged on other shapes than there are now: choose another output folder"
-            )
 
 
 @contextmanager
@@ -192,8 +171,8 @@ def _trained(task: Task) -> nn.Module:
     if not is_finished(task.folder):  # of a broken checkpoint nothing can go on
         whole = zipfile.is_zipfile(task.folder / "last.ckpt")
         train(task.settings, task.folder, whole, overwrite=True, progress=False)
-    elif task.split == "validation":
-        check_learnt_from(task.folder, _shapes(task)[0].points)
+    else:
+        check_learnt_from(task.folder, _learnt_from(task))
     model = VAE.from_pretrained(task.folder, best_device())
     return model if decodes(task.settings) else without_decoder(model)
 
@@ -206,8 +185,7 @@ def _untrained(task: Task) -> nn.Module:
 def _supervised(task: Task) -> nn.Module:
     """An encoder of the same size, trained with the labels of what the others learn from."""
     if not (task.folder / WEIGHTS).exists():
-        loading = modality_of(task.settings.model).loading(task.settings.model)
-        known, _ = learn_from(load(task.settings.data, task.settings.root, progress=False, **loading))
+        known = _learnt_from(task)
         epoch = one_epoch(len(known), task.settings.training)
         if known.labels is None:
             raise InputError(f"{task.settings.data} has no labels to train with: leave the control `supervised` out")
@@ -217,9 +195,16 @@ def _supervised(task: Task) -> nn.Module:
         views = modality.augmented(task.settings.model, modality.points(known, training.points))
         fit_supervised(model, Subset(known, epoch), known.labels[epoch], views, training)
         model.save_pretrained(task.folder)
-    elif task.split == "validation":
-        check_learnt_from(task.folder, _shapes(task)[0].points)
+    else:
+        check_learnt_from(task.folder, _learnt_from(task))
     return without_decoder(VAE.from_pretrained(task.folder, best_device()))
+
+
+def _learnt_from(task: Task) -> Clouds | Images:
+    """What the trainings of a comparison learn from."""
+    settings = task.settings
+    loading = modality_of(settings.model).loading(settings.model)
+    return learn_from(load(settings.data, settings.root, progress=False, **loading))[0]
 
 
 def _plain(task: Task) -> nn.Module:

@@ -4,7 +4,7 @@ Every cell with every seed is a run folder. Stopped and started again, finished 
 was cut off goes on at its last epoch. `results.json` alone tells what is done, where the folders are gone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,17 +13,20 @@ import torch
 from joblib import cpu_count
 
 from crvae3d.datasets.load import KNOWN, is_images, load
+from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import PLAIN
-from crvae3d.experiment.cells import Task, check_sizes, read_anew, run
+from crvae3d.experiment.cells import Task, read_anew, run
 from crvae3d.experiment.comparison import gather, write_results
+from crvae3d.experiment.embed import check_apart
 from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grid import Cell, Grid
 from crvae3d.experiment.grids import read_grid
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Modality, modality_of
 from crvae3d.experiment.plugin import load_plugin
 from crvae3d.experiment.processes import MOST, run_in_processes
+from crvae3d.experiment.runs import digest_of, digest_of_names, learn_from
 from crvae3d.experiment.settings import Settings
 from crvae3d.viewers.compared import Comparison
 
@@ -66,26 +69,28 @@ def compare(
         InputError: something is unknown, a folder was made with other settings, the data has no labels, or a process died.
     """
     _check(split, seeds, jobs, options)
+    out = expanded(out)
+    check_apart(data, out)
     load_plugin(plugin)
     grid = grid if isinstance(grid, Grid) else read_grid(grid)
     for name in cells:
         if name not in [cell.name for cell in grid.cells]:
             unknown("cell", name, [cell.name for cell in grid.cells])
     _check_controls(grid, IMAGES if is_images(str(data)) else CLOUDS)
-    tasks = tasks_of(grid, data, Path(out), seeds, split, root, options, progress)
+    tasks = tasks_of(grid, data, out, seeds, split, root, options, progress)
     _check_sweep(grid, tasks)
     read_anew()
-    done = gather(tasks, Path(out), split)
+    done = gather(tasks, out, split)
     asked = [task for task in tasks if not cells or task.cell.name in cells]
     waiting = [task for task in asked if task.run not in done]
     # Files of one's own may be others than those that what is done was judged on.
     for splits in _read_once(waiting if str(data) in KNOWN else asked, progress):
         _check_data(splits, str(data), split)
-        check_sizes(splits, split, done)
+        _check_sizes(splits, split, done)
     try:
         _run_all(waiting, asked, jobs, plugin, progress)
     finally:  # what is done is worth a table, also after Ctrl-C
-        found = write_results(grid, tasks, Path(out), split)
+        found = write_results(grid, tasks, out, split)
     return found
 
 
@@ -152,6 +157,30 @@ def _check_data(splits: Splits, data: str, split: str) -> None:
         )
 
 
+def _check_sizes(splits: Splits, split: str, done: Mapping[tuple[str, int], Mapping[str, object]]) -> None:
+    """Refuse to set runs beside each other that were not judged on the same shapes, their classifiers fitted on the same.
+
+    Raises:
+        InputError: a part has grown or shrunk since, or has others; of runs that do not say, of before they did, only the former.
+    """
+    known, judged = (splits.train, splits.test) if split == "test" else learn_from(splits)
+    sizes, digests = (len(known), len(judged)), (None, digest_of(judged, labels=True), digest_of_names(judged))
+    fitted = None, digest_of(known, labels=True)
+    for (cell, seed), figures in done.items():
+        then = figures.get("n_train", sizes[0]), figures.get("n_test", sizes[1])
+        if then != sizes:
+            raise InputError(
+                f"{cell} of seed {seed} was judged on {then[1]:,} shapes, its classifiers fitted on {then[0]:,}, and there are "
+                f"{sizes[1]:,} and {sizes[0]:,} now: choose another output folder"
+            )
+        made_by = figures.get("made_by", {})
+        if made_by.get("shapes") not in digests or made_by.get("fitted_on") not in fitted:
+            part = "learnt from" if made_by.get("shapes") in digests else "was judged on"
+            raise InputError(
+                f"{cell} of seed {seed} {part} other shapes than there are now: choose another output folder"
+            )
+
+
 def _check_sweep(grid: Grid, tasks: list[Task]) -> None:
     weights = [next(t.settings.objective.consistency for t in tasks if t.cell.name == name) for name in grid.sweep]
     if weights != sorted(set(weights)):
@@ -192,7 +221,7 @@ def _bar(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), _left_column()
-    columns += (TextColumn("{task.fields[note]}"),)
+    columns += (TextColumn("{task.fields[note]}", markup=False),)
     with Progress(*columns, console=Console(stderr=True), disable=not progress, get_time=clock) as bar:
         everything, before = sum(task.cost for task in asked), len(asked) - len(tasks)
         begun = everything - sum(task.cost for task in tasks)

@@ -96,8 +96,12 @@ def _kept(path: Path) -> dict[str, dict[str, object]]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError, TypeError) as error:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return {
+            name: cell | {"runs": {seed: dict(run) for seed, run in cell["runs"].items()}}
+            for name, cell in cells.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not the results of a comparison ({error}): restore it, or remove it") from None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from crvae3d.datasets.clouds import Clouds
 from crvae3d.datasets.images.images import Images
 from crvae3d.datasets.ingest import say
-from crvae3d.datasets.load import load
+from crvae3d.datasets.load import KNOWN, load
 from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.device import best_device
@@ -77,17 +77,32 @@ def check_writable(file: str | Path) -> None:
         raise InputError(f"cannot write {file}: name a file in a folder that you may write to")
 
 
+def check_apart(data: str | Path, output: Path) -> None:
+    """Refuse a folder for results whose files could be the originals, or be taken for such the next time.
+
+    Raises:
+        InputError: it is that of the data, or lies in it.
+    """
+    if str(data) in KNOWN or not expanded(data).exists():
+        return
+    base, place = expanded(data).resolve(), output.resolve()
+    # An archive holds nothing of the names that are written beside it.
+    alone = base.is_file() and base.suffix.lower() not in (".zip", ".npz")
+    if (alone and place == base.parent) or (base.is_dir() and (base == place or base in place.parents)):
+        raise InputError(f"the results would lie among what they are made from: name another folder than {output}")
+
+
 def _check_parquet(output: Path) -> None:
     if output.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise InputError("Parquet needs pyarrow: pip install 'crvae3d[parquet]', or write codes.npz")
 
 
 def _sources(data: Path) -> list[Path]:
-    """The files that a name stands for, as far as they can be of a kind with codes: itself, or the archives of its splits."""
+    """The files that a name stands for, as far as they can be of a kind with codes: itself, and the archives of its splits."""
     splits = (
         [data.with_name(f"{data.stem}_{split}.npz") for split in ("train", "test")] if data.suffix == ".npz" else []
     )
-    return [path.resolve() for path in ([data] if data.exists() else splits)]
+    return [path.resolve() for path in (data, *(() if data.exists() else splits))]
 
 
 def load_for(model: VAE, data: str | Path, **loading: object) -> Splits:

@@ -20,11 +20,13 @@ from crvae3d.experiment.embed import check_writable
 from crvae3d.experiment.modalities import CLOUDS, IMAGES, Model, check_kind, modality_of
 from crvae3d.experiment.pretrained import VAE
 from crvae3d.experiment.runs import (
+    RUN_FILES,
     check_learnt_from,
     control_of,
     has_decoder,
     is_finished,
     learn_from,
+    mostly_skipped,
     told_apart,
     without_decoder,
 )
@@ -90,7 +92,8 @@ def evaluate_runs(
     named = told_apart(runs)
     runs = list(named.values())
     first = _first(runs)
-    _check(train, test, split, (page, figures_file), seed)
+    _check(train, test, split, seed)
+    _check_files([Path(file) for file in (page, figures_file) if file is not None], runs)
     _remark(runs, first.data if train is None else None)
     modality = modality_of(first.model)
     loading = {"progress": progress} | modality.loading(first.model)
@@ -117,24 +120,32 @@ def evaluate_runs(
     return figures
 
 
-def _check(
-    train: str | Path | None, test: str | Path | None, split: str, files: Sequence[str | Path | None], seed: int
-) -> None:
-    """Refuse what does not go together, and places where no file can be written, before anything is computed."""
+def _check(train: str | Path | None, test: str | Path | None, split: str, seed: int) -> None:
+    """Refuse what does not go together, before anything is computed."""
     if not 0 <= seed < 2**32:
         raise InputError(f"seed must lie in [0, 2^32), got {seed}")
     if (train is None) != (test is None):
         raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
     if train is not None and split != "test":
         raise InputError("--split chooses a part of the run's own dataset: leave it out beside --train and --test")
-    for file in (file for file in files if file is not None):
+
+
+def _check_files(files: Sequence[Path], runs: Sequence[Path]) -> None:
+    """Refuse places where no file can be written, or where one would replace another or a part of a run."""
+    for file in files:
         check_writable(file)
+    taken = [(run / name).resolve() for run in runs for name in RUN_FILES]
+    for place, file in enumerate(files):
+        if file.resolve() in (*taken, *(other.resolve() for other in files[:place])):
+            raise InputError(f"{file} would replace a file of a run, or the page: name another file")
 
 
 def _remark(runs: Sequence[Path], data: str | None) -> None:
     """Say what a reader of the figures would take for granted, where it is not so."""
     for run in runs:
-        if not is_finished(run) and control_of(run) is None:
+        if mostly_skipped(run):
+            say(f"most steps of {run} were not finite: train it anew with a lower learning-rate or weights")
+        elif not is_finished(run) and control_of(run) is None:
             say(f"{run} is not trained to its end: crvae3d train --resume {run} goes on")
     others = [str(run) for run in runs if data not in (None, Settings.read(run).data)]
     if others:

@@ -76,7 +76,7 @@ class Judging:
     def __post_init__(self) -> None:
         for each in fields(self):
             value, least = getattr(self, each.name), 0 if each.name.endswith("shapes") else 1
-            if not isinstance(value, int) or value < least:
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"judging: {each.name} must be a whole number of at least {least}, got {value!r}")
 
 
@@ -119,7 +119,7 @@ class Grid:
             if name not in names:
                 unknown(f"cell as {kind}", name, names)
         for options in (self.shared, *(cell.options for cell in self.cells)):
-            for name in ("data", "root", "seed"):
+            for name in ("data", "root", "seed", "progress"):
                 if name in options:
                     raise InputError(
                         f"{name} is not a grid's to set: it is an argument of the comparison, leave it out"
@@ -143,7 +143,7 @@ def from_toml(path: Path) -> Grid:
         InputError: it is none.
     """
     try:
-        return _parsed(tomllib.loads(path.read_text(encoding="utf-8")), path.stem)
+        return _parsed(tomllib.loads(path.read_text(encoding="utf-8-sig")), path.stem)
     except FileNotFoundError:
         raise InputError(
             f"no grid in {path}: there is no such file; `crvae3d compare --help` names those known"

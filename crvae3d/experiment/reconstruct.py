@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from crvae3d.datasets.load import KNOWN
 from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits, write_failures
+from crvae3d.datasets.store import FAILURES
 from crvae3d.device import best_device
 from crvae3d.errors import InputError
 from crvae3d.evaluation.frozen import frozen
 from crvae3d.evaluation.reconstruction import mean_squared_error
-from crvae3d.experiment.embed import load_for
+from crvae3d.experiment.embed import check_apart, load_for
 from crvae3d.experiment.modalities import IMAGES, modality_of
 from crvae3d.experiment.pretrained import VAE, read_model
 from crvae3d.experiment.runs import has_decoder
@@ -64,7 +64,8 @@ def reconstruct(
         InputError: as `crvae3d.load`; or the run has trained an encoder alone; or its template has no surface; or `output`
             is where `data` lies, or holds such files of others.
     """
-    _refuse_among(Path(data), Path(output))
+    output = expanded(output)
+    check_apart(data, output)
     model = _with_decoder(run)
     modality = modality_of(model.settings)
     if modality is IMAGES and (points is not None or mesh):
@@ -72,7 +73,6 @@ def reconstruct(
         raise InputError(f"images have no {told} asked for: leave that out")
     faces = model.decoder.faces(points).cpu().numpy() if mesh else None
     splits = load_for(model, data, progress=progress, **loading)
-    output = Path(output)
     if modality is IMAGES:
         made, write, suffix = _images(model, splits), _write_image, "png"
     else:
@@ -81,7 +81,8 @@ def reconstruct(
     _refuse_others(output, suffix, table)
     output.mkdir(parents=True, exist_ok=True)
     _remove_earlier(output, suffix, table)
-    _write_table(table, [heading])  # by which a folder is known again, should this be cut off
+    ids = [str(name) for part in splits.parts.values() for name in part.ids]
+    _write_table(table, [heading, *((name, "") for name in ids)])  # by which all is known again, should this be cut off
     files, rows, shown, taken = [], [], [], {Path(PICTURE).stem}
     with frozen(model):
         for name, original, decoded, written, distance in made:
@@ -92,7 +93,7 @@ def reconstruct(
                 shown.append((name, original, decoded))
     _write_table(table, [heading, *rows])
     _picture(output / PICTURE, shown, faces)
-    write_failures(output / "failures.csv", splits.failures)
+    write_failures(output / FAILURES, splits.failures)
     return files
 
 
@@ -104,24 +105,13 @@ def _with_decoder(run: str | Path | VAE) -> VAE:
     return model
 
 
-def _refuse_among(data: Path, output: Path) -> None:
-    """Refuse a folder whose files could be the originals, or be taken for such the next time."""
-    if str(data) in KNOWN or not expanded(data).exists():
-        return
-    base, place = expanded(data).resolve(), output.resolve()
-    # An archive holds nothing of the names that are written beside it.
-    alone = base.is_file() and base.suffix.lower() not in (".zip", ".npz")
-    if (alone and place == base.parent) or (base.is_dir() and (base == place or base in place.parents)):
-        raise InputError(
-            f"the reconstructions would lie among what they are made from: name another folder than {output}"
-        )
-
-
 def _refuse_others(output: Path, suffix: str, table: Path) -> None:
-    """Refuse a folder with such files that are no reconstructions, some of which might be replaced."""
-    if any(output.glob(f"*.{suffix}")) and not table.exists():
+    """Refuse a folder with files that are no reconstructions and might be replaced."""
+    known = table.exists() and table.read_bytes().startswith(f"id,{table.stem}".encode())
+    others = [*output.glob(f"*.{suffix}"), *(output / name for name in (PICTURE, FAILURES, table.name))]
+    if not known and (found := [file.name for file in others if file.exists()]):
         raise InputError(
-            f"{output} holds .{suffix} files that are no reconstructions: name an empty folder, or a new one"
+            f"{output} holds {found[0]}, which is no reconstruction of ours: name an empty folder, or a new one"
         )
 
 

@@ -34,6 +34,8 @@ UNNAMED = re.compile(r"shape_\d{6}")
 """The names of shapes in an archive that names none."""
 PROBED = 256
 """Shapes, at most, that are looked at to tell whether a dataset is the one that it was."""
+RUN_FILES = (SETTINGS, WEIGHTS, "metrics.csv", "last.ckpt")
+"""What a run folder consists of."""
 VALIDATION_SHARE = 0.1
 VALIDATION_SEED = 0
 
@@ -65,6 +67,9 @@ def train(
     rest, validation = learn_from(splits)
     if resume:
         check_learnt_from(out, rest)
+        if len(_epochs(out)) > settings.training.epochs:
+            told = f"{len(_epochs(out))} epochs, and its settings now ask for {settings.training.epochs}"
+            raise InputError(f"{out} has gone through {told}: put them back as they were, or train a new run")
     epoch = one_epoch(len(rest), training)
     points = modality.points(rest, training.points)
     if first and points < training.points:
@@ -80,14 +85,14 @@ def train(
     check_devices(training.devices)
     if first and not resume:  # only now: a mistake in the settings or the data costs no folder
         _make_room(out, overwrite)
-        settings.write(out, source=splits.form, shapes=digest_of(rest))
+        settings.write(out, source=splits.form, shapes=digest_of(rest), test_part=splits.test is not None)
     resume = resume and (out / CHECKPOINT).exists()  # a run that was stopped in its first epoch starts again
     save = functools.partial(model.save_pretrained, out)
     known, seen = on_the_gpu_if_it_fits(rest, validation, training)
     data = Subset(known, epoch), seen, modality.drawn(settings.model, points)
     with nullcontext() if decodes(settings) else _decoder_held(model):
         fit(model, objective, *data, training, out, save, out.name, resume, progress)
-    if first and _mostly_skipped(out):  # fit says so itself, but of a run that had gone through all of its epochs
+    if first and mostly_skipped(out):  # fit says so itself, but of a run that had gone through all of its epochs
         raise Diverged(f"most steps of {out} were not finite: train it anew with a lower learning-rate or weights")
     return model.eval()
 
@@ -155,7 +160,7 @@ def check_learnt_from(folder: Path, rest: Clouds | Images) -> None:
     if kept not in (None, digest_of(rest), digest_of_names(rest)):
         raise InputError(
             f"the training shapes of {Settings.read(folder).data} are others now than {folder} learnt from, and so is the "
-            "validation part: train it anew, or judge it by a test part"
+            "validation part: train it anew, or `evaluate` it by a test part"
         )
 
 
@@ -254,14 +259,19 @@ def control_of(folder: Path) -> str | None:
     return json.loads(path.read_text()).get("control") if path.exists() else None
 
 
+def has_test_part(folder: Path) -> bool:
+    """Whether the data of a run had a test part; one of before this was noted counts as such."""
+    return json.loads((folder / SETTINGS).read_text()).get("made_by", {}).get("test_part", True)
+
+
 def is_finished(folder: Path) -> bool:
     """Whether the run in `folder` has gone through all of its epochs, and learnt in most of its steps."""
-    if not (folder / WEIGHTS).exists() or _mostly_skipped(folder):
+    if not (folder / WEIGHTS).exists() or mostly_skipped(folder):
         return False
     return len(_epochs(folder)) >= Settings.read(folder).training.epochs
 
 
-def _mostly_skipped(folder: Path) -> bool:
+def mostly_skipped(folder: Path) -> bool:
     """Whether more than half of the steps up to now were left out, because they were not finite."""
     last = (_epochs(folder) or [{}])[-1]
     return 2 * float(last.get("skipped_steps") or 0) > float(last.get("step") or 0)

@@ -143,16 +143,25 @@ class Settings:
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{folder / SETTINGS} is not the settings of a run ({error}); train it anew") from None
 
-    def write(self, folder: Path, source: str = "", shapes: str = "", control: str | None = None) -> None:
+    def write(
+        self,
+        folder: Path,
+        source: str = "",
+        shapes: str | None = None,
+        test_part: bool | None = None,
+        control: str | None = None,
+    ) -> None:
         """Write them with the form of the data, the versions, the commit and the machine that they ran on.
 
         Args:
             source: the form of the data.
             shapes: a digest of those that are learnt from.
+            test_part: whether the data has one.
             control: which one the folder holds, where it is no training of a model.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        made_by = {"source": source} | ({"shapes": shapes} if shapes else {}) | provenance()
+        noted = {"source": source, "shapes": shapes, "test_part": test_part}
+        made_by = {name: value for name, value in noted.items() if value is not None} | provenance()
         told = asdict(self) | {"made_by": made_by} | ({"control": control} if control else {})
         part = folder / f"{SETTINGS}.part"
         part.write_text(json.dumps(told, indent=2, default=_plain) + "\n")
