@@ -55,6 +55,22 @@ def test_finds_the_neighbours_of_close_points_far_from_the_origin(search):
     assert torch.equal(found, query)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_what_fills_a_block_up_is_never_nearer_than_a_point(search, kind):
+    query, far = torch.zeros(1, 1, 3, dtype=kind), torch.tensor([2e9, 9e9], dtype=kind).expand(1, 3, 2).mT
+    assert nearest(query, far).item() == 0
+    three, mask = torch.cat([far, far], dim=1).flip(1), torch.tensor([[True, False, False, True]])
+    assert nearest(query, three, mask).item() == 3 and nearest(query, three, ~mask).item() == 1
+
+
+def test_half_precision_and_whole_numbers_do_not_overflow(search):
+    a, b = torch.rand(2, 30, 3), -torch.rand(2, 20, 3)
+    expected = chamfer_distance(300 * a.half().double(), 300 * b.half().double())
+    torch.testing.assert_close(chamfer_distance(300 * a.half(), 300 * b.half()).double(), expected, rtol=1e-2, atol=0)
+    whole = chamfer_distance((9 * a).long(), (9 * b).long())
+    torch.testing.assert_close(whole, chamfer_distance((9 * a).long().float(), (9 * b).long().float()))
+
+
 def test_padding_is_no_point(search):
     a, b = torch.randn(2, 40, 3), torch.randn(2, 70, 3)
     mask_a, mask_b = torch.rand(2, 40) < 0.6, torch.rand(2, 70) < 0.6

@@ -272,6 +272,28 @@ def test_mixed_precision_reaches_the_gradient_of_every_weight():
         assert torch.nn.functional.cosine_similarity(mixed.flatten(), full.flatten(), dim=0) > 0.9, name
 
 
+def test_a_second_derivative_is_refused_and_none_lacks_terms():
+    model = PointModel(code_size=4, encoder_widths=(8, 16), head_widths=(8,), output_points=9, decoder_width=8).build()
+    x, codes = cloud(2, 30).requires_grad_(), torch.randn(2, 4, requires_grad=True)
+    for out, at in ((model.encoder.pool(x), x), (model.decoder.decode(codes), codes)):
+        with pytest.raises(InputError, match="no second derivative: leave create_graph out"):
+            torch.autograd.grad(out.sum(), at, create_graph=True)
+
+
+def test_a_gradient_taken_under_autocast_is_the_one_taken_outside():
+    model = PointModel(code_size=4, encoder_widths=(8, 16), head_widths=(8,), output_points=9, decoder_width=8).build()
+    x, found = cloud(2, 30), []
+    for half in (False, True):
+        model.zero_grad()
+        torch.manual_seed(0)
+        loss = ELBO()(model, x).loss
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            loss.backward()
+        found.append([weight.grad for weight in (*model.decoder.folds.parameters(), model.encoder.shared.last.weight)])
+    for outside, inside in zip(*found, strict=True):
+        torch.testing.assert_close(inside, outside, rtol=0.05, atol=0.01 * outside.abs().max().item())
+
+
 @pytest.mark.parametrize("block", [2**20, 500, 100], ids=["one-block", "shapes", "parts-of-a-shape"])
 def test_a_fold_in_blocks_equals_the_published_one(block, monkeypatch):
     monkeypatch.setitem(NUMBERS_A_BLOCK, "cpu", block)

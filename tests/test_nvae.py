@@ -35,6 +35,24 @@ MODELS = {
 GAUSSIAN = [name for name in MODELS if name != "flows"]
 
 
+def test_doubles_stay_doubles():
+    model = build_nvae(**MODELS["digits"]).double().eval()
+    posterior = model.encoder(torch.rand(2, 1, 8, 8, dtype=torch.double))
+    for found in (posterior.mean, posterior.rsample().codes, kl_divergence(posterior, model.prior)):
+        assert found.dtype == torch.double
+
+
+@pytest.mark.parametrize("name", ["digits", "flows", "one group"])
+def test_codes_reach_every_weight_of_the_walk_but_those_beyond_them(name):
+    """Several devices refuse to train weights that no gradient reaches."""
+    model = build_nvae(**MODELS[name])
+    posterior = model.encoder(torch.rand(4, 1, 8, 8))
+    (posterior.rsample().codes.square().sum() + kl_divergence(posterior, model.prior).sum()).backward()
+    walk = model.encoder.topdown
+    beyond = {*walk.beyond_the_codes.parameters()}
+    assert beyond and {weight for weight in walk.parameters() if weight.grad is None} == beyond
+
+
 @cache
 def _started(name: str) -> VAE:
     model = build_nvae(**MODELS[name])

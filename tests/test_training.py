@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -419,6 +420,38 @@ def test_an_epoch_without_a_finite_loss_has_no_means():
     for loss, rate in ((2.0, 1.0), (torch.inf, 9.0), (5.0, 4.0)):
         means.add({"loss": torch.tensor(loss), "rate": torch.tensor(rate)}, 8)
     assert means.take() == {"loss": 3.5, "rate": 2.5}
+
+
+def test_the_means_of_several_devices_are_those_of_all_their_shapes():
+    """Also where one of them has no finite loss: it asks for the same totals as the others."""
+    mine, other = module.RunningMeans(), module.RunningMeans()
+    mine.add({"loss": torch.tensor(torch.nan), "rate": torch.tensor(1.0)}, 8)
+    other.add({"loss": torch.tensor(2.0), "rate": torch.tensor(3.0)}, 8)
+    totals = iter([*other.sums.values(), other.shapes])
+    assert mine.take(lambda total: total + next(totals)) == {"loss": 2.0, "rate": 3.0} and next(totals, None) is None
+
+
+def test_what_a_refused_recording_began_is_waited_for(monkeypatch):
+    class Stream:
+        def __init__(self, name="side"):
+            self.name = name
+
+        def wait_stream(self, other):
+            told.append(f"{self.name} waits for {other.name}")
+
+    def refused():
+        if len(told) > 1:
+            raise RuntimeError("a synchronizing operation")
+        told.append("a step")
+
+    told, main = [], Stream("main")
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: main)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(recorded, "_asking_nothing", nullcontext)
+    with pytest.raises(RuntimeError, match="synchronizing"):
+        recorded.on_cuda(refused)
+    assert told == ["side waits for main", "a step", "main waits for side"]
 
 
 def test_a_recording_makes_its_own_weights_in_half_precision():

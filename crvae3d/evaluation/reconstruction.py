@@ -98,10 +98,10 @@ def reconstruction_error(
     what = f"{distance.replace('_', ' ')} of reconstructions"
     with torch.inference_mode():
         found = [
-            DISTANCES[distance](reconstructions[places], take(shapes, places))
+            DISTANCES[distance](reconstructions[places], take(shapes, places).to(reconstructions.device))
             for places in shown(batches(shapes, batch_size), what, progress)
         ]
-    return torch.cat(found).numpy()
+    return torch.cat(found).cpu().numpy()
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,7 @@ def evaluate_runs(
     named = told_apart(runs)
     runs = list(named.values())
     first = _first(runs)
-    _check(train, test, split, seed)
-    _check_files([Path(file) for file in (page, figures_file) if file is not None], runs)
+    _check(train, test, split, seed, [Path(file) for file in (page, figures_file) if file is not None], runs)
     _remark(runs, first.data if train is None else None)
     modality = modality_of(first.model)
     loading = {"progress": progress} | modality.loading(first.model)
@@ -120,18 +119,21 @@ def evaluate_runs(
     return figures
 
 
-def _check(train: str | Path | None, test: str | Path | None, split: str, seed: int) -> None:
-    """Refuse what does not go together, before anything is computed."""
+def _check(
+    train: str | Path | None,
+    test: str | Path | None,
+    split: str,
+    seed: int,
+    files: Sequence[Path],
+    runs: Sequence[Path],
+) -> None:
+    """Refuse what does not go together, and files that cannot be written, before anything is computed."""
     if not 0 <= seed < 2**32:
         raise InputError(f"seed must lie in [0, 2^32), got {seed}")
     if (train is None) != (test is None):
         raise InputError("--train and --test come together: shapes to fit classifiers on, and shapes to judge them by")
     if train is not None and split != "test":
         raise InputError("--split chooses a part of the run's own dataset: leave it out beside --train and --test")
-
-
-def _check_files(files: Sequence[Path], runs: Sequence[Path]) -> None:
-    """Refuse places where no file can be written, or where one would replace another or a part of a run."""
     for file in files:
         check_writable(file)
     taken = [(run / name).resolve() for run in runs for name in RUN_FILES]

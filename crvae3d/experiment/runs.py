@@ -67,9 +67,6 @@ def train(
     rest, validation = learn_from(splits)
     if resume:
         check_learnt_from(out, rest)
-        if len(_epochs(out)) > settings.training.epochs:
-            told = f"{len(_epochs(out))} epochs, and its settings now ask for {settings.training.epochs}"
-            raise InputError(f"{out} has gone through {told}: put them back as they were, or train a new run")
     epoch = one_epoch(len(rest), training)
     points = modality.points(rest, training.points)
     if first and points < training.points:
@@ -102,6 +99,9 @@ def _kept(out: Path, root: str | None) -> Settings:
     kept = Settings.read(out)
     if control_of(out) is not None:
         raise InputError(f"{out} holds the control {control_of(out)!r} of a comparison, which cannot go on")
+    if len(_epochs(out)) > kept.training.epochs:
+        told = f"{len(_epochs(out))} epochs, and its settings now ask for {kept.training.epochs}"
+        raise InputError(f"{out} has gone through {told}: put them back as they were, or train a new run")
     return replace(kept, root=root or kept.root)
 
 
@@ -115,7 +115,7 @@ def _say_once(line: str) -> None:
 def _decoder_held(model: VAE) -> Iterator[None]:
     """Leave the decoder out of the training: several devices refuse weights that no gradient reaches."""
     walk = _walk(model)
-    reached = set() if walk is None else set(walk.parameters())
+    reached = set() if walk is None else {*walk.parameters()} - {*walk.beyond_the_codes.parameters()}
     weights = [weight for weight in model.decoder.parameters() if weight.requires_grad and weight not in reached]
     for weight in weights:
         weight.requires_grad_(False)

@@ -58,7 +58,7 @@ class ImageModel:
     def build(self, seed: int = 0) -> VAE:
         """The model with fresh weights, which are a function of `seed` alone."""
         encoder_of, decoder_of = NETWORKS[self.network]
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([]):  # weights are drawn on the CPU
             torch.manual_seed(seed)
             encoder, decoder = encoder_of(self), decoder_of(self)
         return VAE(encoder, decoder, standard_normal(self.code_size))

@@ -220,7 +220,7 @@ def build_nvae(
     halvings, scales = rungs.halvings(height, width), len(rungs.scales)
     widths = tuple(base_channels * 2**step for step in range(halvings + scales))
     shape = channels, height, width
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([]):  # weights are drawn on the CPU
         torch.manual_seed(seed)
         topdown = TopDown(rungs, widths[::-1][:scales], latents, cells, expansion)
         encoder = NVAEEncoder(shape, topdown, rungs, widths, cells, flows)

@@ -13,6 +13,7 @@ from crvae3d.core.hierarchy import Chain, Walk
 from crvae3d.core.posteriors import DiagonalGaussian
 from crvae3d.images.cells import soft_clamp, top_down_cell
 from crvae3d.images.ladder import Ladder
+from crvae3d.images.likelihoods import precise
 from crvae3d.images.nvae_spectral import Conv
 
 
@@ -54,9 +55,14 @@ class TopDown(nn.Module, Walk):
     def conditional(self, level: int, state: Tensor) -> DiagonalGaussian:
         """p(z_l|z_<l), (N, sizes[level])."""
         if level == 0:
-            nought = torch.zeros(len(state), self.sizes[0], device=state.device)
+            nought = precise(state.new_zeros(len(state), self.sizes[0]))
             return DiagonalGaussian(nought, nought)
         return gaussian(self.heads[level - 1](state))
+
+    @property
+    def beyond_the_codes(self) -> nn.Module:
+        """What the last group alone goes through: codes do not depend on it, only what is decoded of them."""
+        return self.combine[-1]
 
     def prior(self) -> Chain:
         """p(z), of batch shape ()."""
@@ -71,5 +77,5 @@ def _cells(before: int, after: int, cells: int, expansion: int, double: bool) ->
 
 def gaussian(parameters: Tensor) -> DiagonalGaussian:
     """Maps (N, 2 C, H, W), soft-clamped means and log deviations, as a Gaussian over (N, C H W)."""
-    mean, log_stddev = soft_clamp(parameters.float()).chunk(2, dim=1)
+    mean, log_stddev = soft_clamp(precise(parameters)).chunk(2, dim=1)
     return DiagonalGaussian(mean.flatten(1), 2 * log_stddev.flatten(1))

@@ -22,7 +22,6 @@ BLOCK = 64  # points a block: the compiled search finds the winning block first,
 COMPILE_FROM = 2**20  # pairs in a batch from which compiling, some seconds once, is worth its time
 GROUP = 16  # points a group of the uncompiled search
 _failed_on: set[str] = set()  # types of devices where compiling was tried in vain
-FAR = 1e9  # where padding stands: farther than anything, and its square is still finite
 
 
 def chamfer_distance(a: Points, b: Points, mask_a: Mask | None = None, mask_b: Mask | None = None) -> PerShape:
@@ -65,29 +64,31 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 def nearest_squared(query: Points, points: Points, mask: Mask | None = None) -> Tensor:
     """The squared distance from each query point to its nearest point, (B, N), differentiable in both."""
     index = nearest(query, points, mask)
+    whole = torch.promote_types(torch.promote_types(query.dtype, points.dtype), torch.float32)  # squares may overflow
     matched = points.gather(1, index[..., None].expand(-1, -1, 3))
-    return (query - matched).square().sum(-1)
+    return (query.to(whole) - matched.to(whole)).square().sum(-1)
 
 
 @torch.no_grad()
 def nearest(query: Points, points: Points, mask: Mask | None = None) -> Indices:
     """The index of the point nearest to each query point, (B, N)."""
+    there = points.new_zeros(len(points), dtype=torch.long) if mask is None else mask.int().argmax(1)
+    first = points.gather(1, there[:, None, None].expand(-1, 1, 3))  # one that exists stands in for those that do not
+    if mask is not None:
+        points = torch.where(mask[..., None], points, first)
     if (
         query.dtype == torch.float64
-    ):  # the search is in single precision, which far from the origin tells few points apart
-        there = 0 if mask is None else mask.int().argmax(1)
-        middle = points[torch.arange(len(points), device=points.device), there][:, None]
-        query, points = query - middle, points - middle
+    ):  # the search is in single precision, which tells few points apart far from the origin
+        query, points = query - first, points - first
     query, points = query.float(), points.float()
-    if mask is not None:
-        points = torch.where(mask[..., None], points, FAR)
     found = None
     pairs = query.shape[0] * query.shape[1] * points.shape[1]
     if pairs >= COMPILE_FROM and query.device.type not in _failed_on and can_compile():
         found = _search_compiled(query, points)
     if found is None:
         found = _search_in_chunks(query, points)
-    return found.clamp(max=points.shape[1] - 1)  # among NaNs a padded point may win
+    found = found.clamp(max=points.shape[1] - 1)  # what was added is the last point once more
+    return found if mask is None else torch.where(mask.gather(1, found), found, there[:, None])
 
 
 def _search_in_chunks(query: Tensor, points: Tensor) -> Tensor:
@@ -113,8 +114,9 @@ def _search_in_chunks(query: Tensor, points: Tensor) -> Tensor:
 
 
 def _padded(points: Tensor, size: int) -> Tensor:
-    """Coordinates (B, 3, size) of points (B, M, 3), the added ones far away."""
-    return torch.nn.functional.pad(points.mT, (0, size - points.shape[1]), value=FAR)
+    """Coordinates (B, 3, size) of points (B, M, 3), the added ones those of the last point."""
+    added = points[:, -1:].expand(-1, size - points.shape[1], -1)
+    return torch.cat([points, added], dim=1).mT.contiguous()
 
 
 def _search_compiled(query: Tensor, points: Tensor) -> Tensor | None:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from crvae3d.errors import InputError, unknown
 from crvae3d.points.batch import blocks
+from crvae3d.points.gradients import first_derivative
 from crvae3d.points.likelihoods import LIKELIHOODS, FoldedPoints
 from crvae3d.points.surface import triangles
 
@@ -158,7 +158,7 @@ class _Fold(torch.autograd.Function):
         return folded
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
         code, points, of_point, second, last, hidden = ctx.saved_tensors
         kind = torch.promote_types(code.dtype, torch.float32)  # half precision would lose what it adds up

@@ -64,7 +64,7 @@ class PointModel:
 
     def build(self, seed: int = 0) -> VAE:
         """The model with fresh weights, which are a function of `seed` alone."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([]):  # weights are drawn on the CPU
             torch.manual_seed(seed)
             encoder = ENCODERS[self.encoder](self)
             decoder = Folding(

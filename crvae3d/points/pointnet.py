@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from crvae3d.core.posteriors import DiagonalGaussian
 from crvae3d.errors import unknown
 from crvae3d.points.batch import blocks, dense
+from crvae3d.points.gradients import first_derivative
 from crvae3d.points.neighbourhoods import MOMENTS, draw, moments
 
 NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": lambda width: nn.Identity()}
@@ -205,7 +205,7 @@ class _LinearAtWinners(torch.autograd.Function):
         return value + bias
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
         features, place, weight = ctx.saved_tensors
         column = torch.arange(len(weight), device=grad.device).expand_as(place)

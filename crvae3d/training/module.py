@@ -4,6 +4,7 @@ Every random number of a step comes from one seed made of the run's seed, the st
 between steps, which is why a resumed run gives the numbers of an uninterrupted one, bit for bit.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -140,7 +141,9 @@ class Fitted(lightning.LightningModule):
         self._log("val")
 
     def _log(self, part: str) -> None:
-        means = self.means[part].take()
+        several = self.trainer.world_size > 1
+        summed = functools.partial(self.trainer.strategy.reduce, reduce_op="sum")
+        means = self.means[part].take(summed) if several else self.means[part].take()
         self.log_dict(
             {f"{part}_{name}": mean for name, mean in means.items()}, on_step=False, on_epoch=True, sync_dist=True
         )
@@ -179,9 +182,11 @@ class RunningMeans:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0) + torch.where(counted, value.detach().float(), 0) * shapes
 
-    def take(self) -> dict[str, Tensor]:
-        """The means so far, which then start anew."""
-        means = {name: total / self.shapes for name, total in self.sums.items()} if self.shapes else {}
+    def take(self, summed: Callable[[Tensor], Tensor] = lambda total: total) -> dict[str, Tensor]:
+        """The means so far, which then start anew; with `summed` a total over several devices, those of all."""
+        sums = {name: summed(total) for name, total in self.sums.items()}
+        shapes = summed(self.shapes) if sums else 0
+        means = {name: total / shapes for name, total in sums.items()} if shapes else {}
         self.__init__()
         return means
 

@@ -87,11 +87,13 @@ def on_cuda(run: Callable[[], object]) -> Callable[[], object]:
     """Warm `run` up on a stream of its own, record it, and return what plays it."""
     before, stream = torch.cuda.current_stream(), torch.cuda.Stream()
     stream.wait_stream(before)
-    with torch.cuda.stream(stream):
-        run()  # compiles, and makes the libraries ready
-        with _asking_nothing():
-            run()
-    before.wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            run()  # compiles, and makes the libraries ready
+            with _asking_nothing():
+                run()
+    finally:
+        before.wait_stream(stream)  # also where it is refused: what was begun there may still write
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
