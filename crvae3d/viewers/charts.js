@@ -1,7 +1,7 @@
 // Training curves and maps of the codes, drawn by plotly as SVG.
 const PALETTE = ["#4c7fd6", "#e58a2b", "#2fa37c", "#c9539a", "#8a68d0", "#b08d2e", "#3aa6bd", "#d35b4f", "#7c8a99", "#7aa53a"];
-const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross"];
-const OUTLINES = ["M5 .5a4.5 4.5 0 1 0 .01 0z", "M1 1h8v8H1z", "M5 0l5 5-5 5-5-5z", "M5 .5l5 9H0z", "M3.5 0h3v3.5H10v3H6.5V10h-3V6.5H0v-3h3.5z"];
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "hourglass"];
+const OUTLINES = ["M5 .5a4.5 4.5 0 1 0 .01 0z", "M1 1h8v8H1z", "M5 0l5 5-5 5-5-5z", "M5 .5l5 9H0z", "M3.5 0h3v3.5H10v3H6.5V10h-3V6.5H0v-3h3.5z", "M0 .5h10L5 9.5z", "M1 .5h8L6 5l3 4.5H1L4 5z"];
 const DASHES = { train: "dot", validation: "solid" };
 const touch = matchMedia("(pointer: coarse)").matches, still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -67,7 +67,7 @@ function stroke(colour, dash) {
 function makeMaps(models, gallery) {
   const drawn = models.filter(model => model.codes).map(model => ({ name: model.name, codes: heldLast(model.codes, gallery) }));
   const names = [...new Set(drawn.flatMap(model => model.codes.classes))].sort(), shown = new Set(names);
-  const style = name => { const place = Math.max(0, names.indexOf(name)); return { colour: PALETTE[place % 10], symbol: Math.floor(place / 10) % 5 }; };
+  const style = name => { const place = Math.max(0, names.indexOf(name)); return { colour: PALETTE[place % 10], symbol: Math.floor(place / 10) % SYMBOLS.length }; };
   const maps = drawn.map(model => ({ model, plot: frame(element("maps"), model.name, "") }));
   let current = null;
 

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from crvae3d.errors import unknown
 from crvae3d.evaluation.estimates import Estimate
-from crvae3d.viewers.explained import explain
+from crvae3d.viewers.explained import Explanation, explain
 
 PRICES = ("chamfer", "nll_1000", "nld_1000", "mean_squared_error")
 """What accuracy may cost: the first that was measured is drawn beside it against the weight of a sweep."""
@@ -159,6 +159,11 @@ class Comparison:
         for row in self.rows:
             found.setdefault(row.group, []).append(row)
         return found
+
+    def meaning(self, figure: str) -> Explanation:
+        """What a figure means, its title in the words for what is judged."""
+        known = explain(figure)
+        return replace(known, title=known.title.replace("shape", self.noun))
 
     @property
     def tradeoff(self) -> tuple[str, ...]:

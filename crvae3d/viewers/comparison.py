@@ -65,7 +65,7 @@ def markdown_table(comparison: Comparison, columns: Sequence[str]) -> str:
         columns: figures, by name.
     """
     grouped = len(comparison.groups) > 1
-    heads = ["", *([""] if grouped else []), *map(_markdown_head, columns)]
+    heads = ["", *([""] if grouped else []), *(_markdown_head(comparison.meaning(name)) for name in columns)]
     lines = [_line(heads), _line(["---"] * (len(heads) - len(columns)) + ["---:"] * len(columns))]
     for group, rows in comparison.groups.items():
         for place, row in enumerate(rows):
@@ -136,8 +136,7 @@ def in_markdown(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _markdown_head(figure: str) -> str:
-    meaning = explain(figure)
+def _markdown_head(meaning: Explanation) -> str:
     return in_markdown(_headed(meaning)) + {"higher": " ↑", "lower": " ↓", None: ""}[meaning.better]
 
 
@@ -148,7 +147,7 @@ def _markdown_cell(row: Row, figure: str) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    meanings = [explain(name) for name in comparison.columns]
+    meanings = [comparison.meaning(name) for name in comparison.columns]
     best = [_best(comparison, name) for name in comparison.columns]
     heads = "".join(
         f'<th scope="col" aria-sort="none"><button type="button">{escape(meaning.title)}'
@@ -200,4 +199,4 @@ def _cell(row: Row, figure: str, best: float | None) -> str:
 
 def _meanings(comparison: Comparison) -> dict[str, str]:
     texts = {name: about(name, comparison.noun) for name in comparison.columns}
-    return {_headed(explain(name)): text for name, text in texts.items() if text}
+    return {_headed(comparison.meaning(name)): text for name, text in texts.items() if text}

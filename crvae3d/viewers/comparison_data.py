@@ -23,7 +23,7 @@ def drawn(comparison: Comparison) -> dict:
                 "better": meaning.better,
                 "text": about(name, comparison.noun),
             }
-            for name, meaning in ((name, explain(name)) for name in comparison.columns)
+            for name, meaning in ((name, comparison.meaning(name)) for name in comparison.columns)
         ],
         "rows": [_row_data(row, comparison) for row in comparison.rows],
         "strengths": [0, *comparison.strengths],
@@ -107,7 +107,7 @@ def _sweep(comparison: Comparison) -> dict | None:
     rows = [comparison.row(name) for name in sweep.rows]
     plots = [
         {"title": meaning.title, "unit": meaning.unit, "points": [_point(row.figures.get(name), name) for row in rows]}
-        for name, meaning in ((name, explain(name)) for name in comparison.tradeoff)
+        for name, meaning in ((name, comparison.meaning(name)) for name in comparison.tradeoff)
     ]
     plots = [plot for plot in plots if any(plot["points"])]
     labels = [f"{weight:g}" for weight in sweep.weights]

@@ -10,7 +10,7 @@ from crvae3d.viewers.compared import Comparison, Sweep
 from crvae3d.viewers.explained import Explanation, explain
 from crvae3d.viewers.figures import INK, LONGEST, MODEL_COLOURS, blank, plain, save, titled
 
-MARKERS = "osv^"
+MARKERS = "os^vDPX"
 SHOWN_AS_IT_IS = "\u200b"
 """No space at all: matplotlib leaves words that begin with an underscore out of a legend."""
 
@@ -40,12 +40,12 @@ def tradeoff_figure(comparison: Comparison, path: Path | str) -> Path:
     return save(figure, path)
 
 
-def robustness_figure(comparison: Comparison, rows: Sequence[str], path: Path | str, columns: int = 5) -> Path:
+def robustness_figure(comparison: Comparison, rows: Sequence[str], path: Path | str, columns: int = 4) -> Path:
     """Accuracy against the strength of each corruption, with 95 % confidence intervals; strength 0 is clean.
 
     Args:
         comparison: where the rows are; controls are dotted.
-        rows: names; from the seventh on they have the colours of the first, and other marks.
+        rows: names; from the seventh on they have the colours of the first. Each has a mark of its own, the first seven at least.
         path: the PNG file.
         columns: plots in a row.
 
@@ -54,13 +54,13 @@ def robustness_figure(comparison: Comparison, rows: Sequence[str], path: Path | 
     """
     families, shown = comparison.families, [comparison.row(name) for name in rows]
     columns = max(1, min(columns, len(families)))
-    figure, first, lines = blank(2.9 * columns, 2.5 * max(1, -(-len(families) // columns)) + 0.5), None, {}
+    figure, first, lines = blank(2.4 * columns, 2.1 * max(1, -(-len(families) // columns)) + 0.5), None, {}
     for place, family in enumerate(families):
         axes = figure.add_subplot(-(-len(families) // columns), columns, place + 1, sharex=first, sharey=first)
         first = first or axes
         for number, row in enumerate(shown):
             style = {"color": MODEL_COLOURS[number % len(MODEL_COLOURS)], "linestyle": ":" if row.control else "-"}
-            style["marker"] = MARKERS[number // len(MODEL_COLOURS) % len(MARKERS)]
+            style["marker"] = MARKERS[number % len(MARKERS)]
             strengths = np.array([0, *comparison.strengths]) + 0.06 * (number - (len(shown) - 1) / 2)
             if row.curve(family):
                 scaled = _scaled(row.curve(family), explain("svm_accuracy"))

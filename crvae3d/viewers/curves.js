@@ -1,5 +1,5 @@
 // Accuracy and chamfer distance against a weight, and accuracy against the strength of corruptions.
-const SLOTS = 6;
+const SLOTS = 6, MARKS = ["circle", "square", "triangle-up", "triangle-down", "diamond", "cross"];
 
 function errorBars(points, color) {
   const reach = end => points.map(point => point && point[end] !== null ? Math.abs(point[end] - point.mean) : 0);
@@ -58,7 +58,7 @@ function makeRobustness(data) {
       if (!groups.has(group)) groups.set(group, make("optgroup", { label: group }));
       groups.get(group).append(new Option(name, row));
     }
-    const first = new Option(full ? `${SLOTS} rows are shown: take one away to add another` : "Add a row …", "");
+    const first = new Option(full ? "Take a row away to add another" : "Add a row …", "");
     element("more").replaceChildren(first, ...groups.values());
     element("more").disabled = full || rows.length === 0;
   }
@@ -75,7 +75,7 @@ function robustTrace(data, family, { row, slot }) {
   const { name, control, curves } = data.rows[row], points = curves[family], color = ink(`--model-${slot}`);
   return {
     x: data.strengths.map(strength => strength + 0.06 * (slot - 2.5)), y: points.map(point => point && point.mean), error_y: errorBars(points, color),
-    mode: "lines+markers", line: { color, width: 1.8, dash: control ? "dot" : "solid" }, marker: { color, size: 5 }, hovertemplate: "%{text}<extra></extra>",
+    mode: "lines+markers", line: { color, width: 1.8, dash: control ? "dot" : "solid" }, marker: { color, size: 6, symbol: MARKS[slot] }, hovertemplate: "%{text}<extra></extra>",
     text: points.map((point, place) => point ? `${plain(name)}<br>strength ${data.strengths[place]}: ${plain(point.text)}` : ""),
   };
 }

@@ -68,15 +68,15 @@ _FEW = tuple((ways, shots) for ways in (5, 10) for shots in (10, 20))
 FIGURES: dict[str, Explanation] = {
     "svm_accuracy": _accuracy(
         "Linear SVM, codes",
-        "Test shapes whose class a linear classifier of the frozen codes (posterior means) names correctly.",
+        "Judged shapes whose class a linear classifier of the frozen codes (posterior means) names correctly.",
     ),
     "robust_mean": _accuracy(
         "Corrupted shapes, mean",
-        "The linear SVM of clean codes, on corrupted test shapes: the mean over all corruptions.",
+        "The linear SVM of clean codes, on corrupted judged shapes: the mean over all corruptions.",
     ),
     "robust": _accuracy(
         "Corrupted shapes",
-        "The linear SVM of clean codes, on test shapes corrupted in one way: the mean over strengths, or one of them.",
+        "The linear SVM of clean codes, on judged shapes corrupted in one way: the mean over strengths, or one of them.",
     ),
     "robust_pooled_mean": _accuracy(
         "Corrupted shapes, mean, pooled features", "The same on features before the posterior."
@@ -85,7 +85,7 @@ FIGURES: dict[str, Explanation] = {
         "Untrained encoder, corrupted shapes", "The same on the same encoder before any training."
     ),
     "knn_accuracy": _accuracy(
-        "Nearest neighbours, codes", "Test shapes whose class their nearest training codes name correctly."
+        "Nearest neighbours, codes", "Judged shapes whose class their nearest training codes name correctly."
     ),
     "untrained_accuracy": _accuracy(
         "Untrained encoder, codes", "The linear SVM on the same encoder before any training: what training must beat."
@@ -127,9 +127,9 @@ FIGURES: dict[str, Explanation] = {
     **{
         f"recall_{count}": _accuracy(
             f"Retrieval, recall at {count}",
-            "Test shapes whose nearest other test shape is of their class."
+            "Judged shapes whose nearest other judged shape is of their class."
             if count == 1
-            else f"Test shapes with one of their class among the {count} nearest others.",
+            else f"Judged shapes with one of their class among the {count} nearest others.",
         )
         for count in (1, 5, 10)
     },
@@ -180,7 +180,7 @@ FIGURES: dict[str, Explanation] = {
     "active_units": Explanation(
         "Active units", "", "Dimensions of the code that differ between shapes; 0 is a collapsed posterior.", digits=0
     ),
-    "bound": Explanation("Bound", "nats", "Lower bound of log p(x) on test shapes.", better="higher"),
+    "bound": Explanation("Bound", "nats", "Lower bound of log p(x) on judged shapes.", better="higher"),
     "distortion": Explanation(
         "Distortion",
         "nats",
@@ -197,7 +197,7 @@ FIGURES: dict[str, Explanation] = {
         f"log_likelihood_{count}": Explanation(
             f"Log-likelihood, {count:,} samples",
             "nats a point",
-            f"log p(x) of test shapes by importance sampling with {count:,} samples of the posterior: a lower bound on average.",
+            f"log p(x) of judged shapes by importance sampling with {count:,} samples of the posterior: a lower bound on average.",
             better="higher",
         )
         for count in (10, 100, 1000)
@@ -224,7 +224,7 @@ FIGURES: dict[str, Explanation] = {
     },
     "n_sampled": Explanation(
         "Sampled for the log-likelihood",
-        text="So many of the test shapes, drawn once for every model.",
+        text="So many of the judged shapes, drawn once for every model.",
         digits=0,
     ),
     "bits_per_dimension": Explanation(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-MODEL_COLOURS = ("#2f6fd0", "#e07b1a", "#1f9a72", "#bf3f8d", "#7a55c7", "#8c6d1f")
-"""One a model, in the order of the report; the page uses the same."""
+MODEL_COLOURS = ("#2f6fd0", "#e07b1a", "#1f9a72", "#bf3f8d", "#1c2430", "#46a8e0")
+"""One a model, in the order of the report, apart to red-green-blind eyes too; the page uses the same."""
 
 _ORIGINAL = "#5d6877"
 INK, QUIET, LINE = "#1c2430", "#5d6877", "#dfe3e8"

@@ -16,7 +16,7 @@ MISSING = -32768
 """Stands for a coordinate that is not finite; the page's script knows it too."""
 
 MAP = (
-    "Posterior means of test shapes, laid out in the plane. Two shapes that lie close together have similar codes; axes and "
+    "Posterior means of judged shapes, laid out in the plane. Two shapes that lie close together have similar codes; axes and "
     "far distances mean nothing."
 )
 
@@ -81,7 +81,9 @@ def _table(report: Report) -> str:
     )
     told = {name: _meaning(report, name) for name in rows}
     body = "".join(_row(told[name], [column.get(name) for column in columns], len(report.models)) for name in rows)
-    head = f'<thead><tr><th class="what"><span>{_of(report, "Test shapes")}</span></th>{models}{controls}</tr></thead>'
+    head = (
+        f'<thead><tr><th class="what"><span>{_of(report, "Judged shapes")}</span></th>{models}{controls}</tr></thead>'
+    )
     return f'<table class="models" style="--columns: {len(columns)}">{head}<tbody>{body}</tbody></table>'
 
 

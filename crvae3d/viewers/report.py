@@ -44,7 +44,7 @@ class ModelReport:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Test shapes beside their reconstructions.
+    """Judged shapes beside their reconstructions.
 
     Attributes:
         ids: (S,) the shapes' names.
@@ -94,7 +94,7 @@ class Report:
         noun: what the texts call one of the things that are judged.
         models: one to about six, each with a name of its own.
         controls: figures by control, such as "untrained encoder": columns of the table beside the models.
-        gallery: the test shapes that can be turned, or None.
+        gallery: the judged shapes that can be turned, or None.
         pictures: shown below the table: what stands in the gallery's place for images.
         alarms: what must be read before any figure, such as "the posterior has collapsed"; shown on top.
         notes: what a careful reader wants to know; shown under the table.
