@@ -260,8 +260,9 @@ def control_of(folder: Path) -> str | None:
 
 
 def has_test_part(folder: Path) -> bool:
-    """Whether the data of a run had a test part; one of before this was noted counts as such."""
-    return json.loads((folder / SETTINGS).read_text()).get("made_by", {}).get("test_part", True)
+    """Whether the data of a run had a test part; where that is not noted it counts as such."""
+    path = folder / SETTINGS
+    return not path.exists() or json.loads(path.read_text()).get("made_by", {}).get("test_part", True)
 
 
 def is_finished(folder: Path) -> bool:
