@@ -13,13 +13,12 @@ import torch
 from joblib import cpu_count
 
 from crvae3d.datasets.load import KNOWN, is_images, load
-from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits
 from crvae3d.errors import InputError, unknown
 from crvae3d.evaluation.evaluate import PLAIN
 from crvae3d.experiment.cells import Task, read_anew, run
 from crvae3d.experiment.comparison import gather, write_results
-from crvae3d.experiment.embed import check_apart
+from crvae3d.experiment.embed import apart
 from crvae3d.experiment.evaluate import SPLITS
 from crvae3d.experiment.grid import Cell, Grid
 from crvae3d.experiment.grids import read_grid
@@ -69,8 +68,7 @@ def compare(
         InputError: something is unknown, a folder was made with other settings, the data has no labels, or a process died.
     """
     _check(split, seeds, jobs, options)
-    out = expanded(out)
-    check_apart(data, out)
+    out = apart(data, out)
     load_plugin(plugin)
     grid = grid if isinstance(grid, Grid) else read_grid(grid)
     for name in cells:

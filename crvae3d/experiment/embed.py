@@ -77,19 +77,21 @@ def check_writable(file: str | Path) -> None:
         raise InputError(f"cannot write {file}: name a file in a folder that you may write to")
 
 
-def check_apart(data: str | Path, output: Path) -> None:
-    """Refuse a folder for results whose files could be the originals, or be taken for such the next time.
+def apart(data: str | Path, output: str | Path) -> Path:
+    """The folder for results, unless its files could be the originals, or be taken for such the next time.
 
     Raises:
         InputError: it is that of the data, or lies in it.
     """
+    output = expanded(output)
     if str(data) in KNOWN or not expanded(data).exists():
-        return
+        return output
     base, place = expanded(data).resolve(), output.resolve()
     # An archive holds nothing of the names that are written beside it.
     alone = base.is_file() and base.suffix.lower() not in (".zip", ".npz")
     if (alone and place == base.parent) or (base.is_dir() and (base == place or base in place.parents)):
         raise InputError(f"the results would lie among what they are made from: name another folder than {output}")
+    return output
 
 
 def _check_parquet(output: Path) -> None:

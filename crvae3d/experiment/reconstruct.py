@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from crvae3d.datasets.sources import expanded
 from crvae3d.datasets.splits import Splits, write_failures
 from crvae3d.datasets.store import FAILURES
 from crvae3d.device import best_device
 from crvae3d.errors import InputError
 from crvae3d.evaluation.frozen import frozen
 from crvae3d.evaluation.reconstruction import mean_squared_error
-from crvae3d.experiment.embed import check_apart, load_for
+from crvae3d.experiment.embed import apart, load_for
 from crvae3d.experiment.modalities import IMAGES, modality_of
 from crvae3d.experiment.pretrained import VAE, read_model
 from crvae3d.experiment.runs import has_decoder
@@ -64,8 +63,7 @@ def reconstruct(
         InputError: as `crvae3d.load`; or the run has trained an encoder alone; or its template has no surface; or `output`
             is where `data` lies, or holds such files of others.
     """
-    output = expanded(output)
-    check_apart(data, output)
+    output = apart(data, output)
     model = _with_decoder(run)
     modality = modality_of(model.settings)
     if modality is IMAGES and (points is not None or mesh):
