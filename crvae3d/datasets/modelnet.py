@@ -11,6 +11,7 @@ and the same for 10. All are returned with z up. The azimuth of a class differs 
 trained on one is not to be evaluated on another.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from crvae3d.datasets.hdf5 import read_hdf5
 from crvae3d.datasets.ingest import Ingest, ingest_folder, ingest_items, say
 from crvae3d.datasets.layout import Item
 from crvae3d.datasets.readers import SUFFIXES
-from crvae3d.datasets.sources import Source, list_sources
+from crvae3d.datasets.sources import Source
 from crvae3d.datasets.splits import Failure, Splits
 from crvae3d.errors import InputError
 
@@ -98,9 +99,15 @@ def _archives(name: str, root: Path, settings: Ingest) -> Splits | None:
 def _meshes(name: str, root: Path, settings: Ingest) -> Splits | None:
     release = DOWNLOADS[name].file.removesuffix(".zip")
     folder, packed = _folder(root, release), root / f"{release}.zip"
-    if folder is not None and list_sources(folder, SUFFIXES):  # not one that an unpacking has left empty
+    if folder is not None and _holds_a_mesh(folder):
         return ingest_folder(folder, settings, name)
     return ingest_folder(packed, settings, name) if packed.is_file() else None
+
+
+def _holds_a_mesh(folder: Path) -> bool:
+    """Whether a folder is more than what an interrupted unpacking has left; the first mesh tells."""
+    names = (name for _, _, files in os.walk(folder, followlinks=True) for name in files)
+    return any(name.lower().endswith(SUFFIXES) for name in names)
 
 
 def _hdf5(name: str, root: Path, settings: Ingest) -> Splits | None:

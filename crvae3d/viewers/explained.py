@@ -72,7 +72,7 @@ FIGURES: dict[str, Explanation] = {
     ),
     "robust_mean": _accuracy(
         "Corrupted shapes, mean",
-        "The linear SVM of clean codes, on corrupted judged shapes: the mean over all corruptions.",
+        "The linear SVM of clean codes, on corrupted shapes: the mean over all corruptions.",
     ),
     "robust": _accuracy(
         "Corrupted shapes",
