@@ -657,6 +657,15 @@ def test_a_run_asked_for_fewer_epochs_than_it_has_gone_through_says_so(place, tm
     assert "has gone through 2 epochs, and its settings now ask for 1" in capsys.readouterr().err
 
 
+def test_a_run_whose_settings_ask_for_another_size_of_model_does_not_go_on(place, tmp_path, capsys):
+    shutil.copytree(place / "cr", tmp_path / "cr")
+    settings = json.loads((tmp_path / "cr" / "settings.json").read_text())
+    settings["model"]["code_size"] += 1
+    (tmp_path / "cr" / "settings.json").write_text(json.dumps(settings))
+    assert main(f"train --resume {tmp_path / 'cr'} --quiet".split()) == 2
+    assert "do not fit its settings.json" in capsys.readouterr().err
+
+
 def test_a_run_whose_data_has_grown_neither_goes_on_nor_is_judged_by_what_it_has_learnt_from(place, tmp_path, capsys):
     every = crvae3d.load(place / "some.npz")
     write_archive(tmp_path / "x_train.npz", every.train.select(np.arange(len(every.train)) % 8 > 0))

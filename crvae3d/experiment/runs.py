@@ -102,6 +102,8 @@ def _kept(out: Path, root: str | None) -> Settings:
     if len(_epochs(out)) > kept.training.epochs:
         told = f"{len(_epochs(out))} epochs, and its settings now ask for {kept.training.epochs}"
         raise InputError(f"{out} has gone through {told}: put them back as they were, or train a new run")
+    if (out / WEIGHTS).exists():
+        VAE.from_pretrained(out)  # which refuses a model of other sizes than was trained
     return replace(kept, root=root or kept.root)
 
 
