@@ -93,6 +93,22 @@ def test_nt_xent_is_its_definition(temperature):
     assert gradcheck(nt_xent, (views.requires_grad_(), originals.requires_grad_()))
 
 
+def test_standardised_nt_xent_heeds_no_coordinate_more_for_its_scale_or_place():
+    views, originals = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    both = torch.cat([views, originals])
+    standard = (both - both.mean(0)) / both.std(0)
+    found = nt_xent(views, originals, 0.2, standardised=True)
+    torch.testing.assert_close(found.tolist(), slow_nt_xent(standard[:6], standard[6:], 0.2), rtol=1e-6, atol=0)
+    scale, place = torch.tensor([0.5, 1, 50, 3.0]).double(), torch.tensor([7.0, 0, -2, 1]).double()
+    moved = nt_xent(views * scale + place, originals * scale + place, 0.2, standardised=True)
+    torch.testing.assert_close(moved, found, rtol=1e-6, atol=0)
+    assert not torch.allclose(nt_xent(views * scale, originals * scale, 0.2), nt_xent(views, originals, 0.2))
+    assert gradcheck(lambda *codes: nt_xent(*codes, 0.2, True), (views.requires_grad_(), originals.requires_grad_()))
+    still = torch.ones(4, 3, requires_grad=True)  # a coordinate that does not vary has a gradient all the same
+    nt_xent(still, still, standardised=True).sum().backward()
+    assert still.grad.isfinite().all()
+
+
 def slow_triplet(views, originals, margin):
     losses = []
     for place, original in enumerate(originals):

@@ -308,6 +308,15 @@ def test_contrast_may_compare_the_views_that_are_rebuilt_beside_its_own(x):
     torch.testing.assert_close(terms.named, alone.named)
 
 
+def test_nt_xent_compares_standardised_codes_wherever_it_stands(x):
+    model = model_of(LinearGaussian())
+    view, original = model.encoder(shifted(x)).mean, model.encoder(x).mean
+    for name, options in {"contrast": {"contrast": 2.0}, "consistency": {"divergence": "nt-xent"}}.items():
+        terms = Consistent(ELBO(), 3.0, shifted, contrast_standardised=True, **options)(model, x)
+        torch.testing.assert_close(terms.named[name], nt_xent(view, original, 0.1, standardised=True))
+        assert not torch.allclose(terms.named[name], nt_xent(view, original))
+
+
 def test_the_temperature_is_that_of_nt_xent_wherever_it_stands(x):
     model = model_of(LinearGaussian())
     terms = Consistent(EncoderOnly(), 1.0, shifted, divergence="nt-xent", contrast=1.0, temperature=0.5)(model, x)

@@ -48,6 +48,10 @@ OBJECTIVES = [
         {"contrast_transform": "jitter"},
         Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, Views("jitter")),
     ),
+    (
+        {"contrast_standardised": True},
+        Consistent(*(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far), contrast_standardised=True),
+    ),
     ({"contrast_both": True}, Consistent(PLAIN, 1.0, t, 1, "kl", False, "original", 1000.0, 0.2, far, True)),
     (
         {"objective": "autoencoder", "contrast": 3.0},

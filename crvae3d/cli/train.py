@@ -37,8 +37,9 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 OPTIONS = (
     "code_size encoder neighbourhoods likelihood height width flows ladder "
-    "objective samples gradient beta consistency contrast contrast_transform contrast_both temperature views transform "
-    "divergence target warm_up cool_down stop_gradient train_size epochs batch_size points learning_rate precision devices seed"
+    "objective samples gradient beta consistency contrast contrast_transform contrast_both contrast_standardised "
+    "temperature views transform divergence target warm_up cool_down stop_gradient "
+    "train_size epochs batch_size points learning_rate precision devices seed"
 ).split()
 
 
@@ -144,6 +145,8 @@ def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
     add("--contrast-transform", metavar="FAMILY", help=own)
     both = "whether it compares those of --transform as well, each with the weight"
     add("--contrast-both", action=argparse.BooleanOptionalAction, help=both)
+    standard = "whether NT-Xent compares codes standardised over the batch"
+    add("--contrast-standardised", action=argparse.BooleanOptionalAction, help=standard)
     add("--target", choices=TARGETS, help="what a view rebuilds (default: original; of images view)")
     add("--stop-gradient", action="store_true", default=None, help="hold the original's posterior still")
 
@@ -210,6 +213,7 @@ def _idle(objective: object) -> list[str]:
         "divergence": objective.consistency,
         "contrast_transform": objective.contrast,
         "contrast_both": objective.contrast,
+        "contrast_standardised": objective.contrast or (objective.consistency and objective.divergence == "nt-xent"),
         "temperature": objective.contrast or (objective.consistency and objective.divergence == "nt-xent"),
         "stop_gradient": tied,
         "cool_down": tied,

@@ -48,6 +48,7 @@ class Consistent:
         contrast_transform: makes views for `contrast` to compare, one beside each of the K. They are encoded and not rebuilt,
             so they may go farther than those of `transform`; None to compare those.
         contrast_both: compare those of `transform` too, which are encoded already, and add the two: each has the weight.
+        contrast_standardised: standardise codes over the batch before NT-Xent compares them, here and as the divergence.
         temperature: of NT-Xent, here and as the divergence. The lower, the more it pushes away the nearest others alone,
             which are mostly of the same kind (Wang and Liu, Understanding the Behaviour of Contrastive Loss, 2021).
     """
@@ -63,6 +64,7 @@ class Consistent:
     temperature: float = 0.1
     contrast_transform: View | None = None
     contrast_both: bool = False
+    contrast_standardised: bool = False
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
@@ -128,8 +130,8 @@ class Consistent:
         return terms, tied
 
     def _divergence(self, name: str, view: Distribution, original: Distribution) -> Tensor:
-        options = {"temperature": self.temperature} if name == "nt-xent" else {}
-        return DIVERGENCES[name](view, original, **options)
+        options = (self.temperature, self.contrast_standardised) if name == "nt-xent" else ()
+        return DIVERGENCES[name](view, original, *options)
 
 
 def _mean(terms: list[Tensor]) -> Tensor:

@@ -6,10 +6,10 @@ pulls. Codes are brought to length 1 first, as in both papers, so that the push 
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, relu
+from torch.nn.functional import batch_norm, cross_entropy, normalize, relu
 
 
-def nt_xent(views: Tensor, originals: Tensor, temperature: float = 0.1) -> Tensor:
+def nt_xent(views: Tensor, originals: Tensor, temperature: float = 0.1, standardised: bool = False) -> Tensor:
     """The normalised temperature-scaled cross-entropy: name a code's partner among all other codes of the batch.
 
     Chen and others, A Simple Framework for Contrastive Learning of Visual Representations, 2020.
@@ -18,12 +18,17 @@ def nt_xent(views: Tensor, originals: Tensor, temperature: float = 0.1) -> Tenso
         views: (B, D) codes.
         originals: (B, D), in the same order.
         temperature: the cosine similarities are divided by it.
+        standardised: bring each coordinate to mean 0 and deviation 1 over the 2B codes first, so that those of little
+            spread, which a classifier of standardised codes reads as well, are tied as much as the others.
 
     Returns:
         (B,) nats, the mean of a pair's two directions; nought for a single shape.
     """
     size = len(views)
-    codes = normalize(torch.cat([views, originals]), dim=1)
+    codes = torch.cat([views, originals])
+    if standardised:
+        codes = batch_norm(codes, None, None, training=True, eps=1e-8)
+    codes = normalize(codes, dim=1)
     similarity = (_products(codes, codes) / temperature).fill_diagonal_(-torch.inf)
     partner = torch.arange(2 * size, device=codes.device).roll(size)
     return cross_entropy(similarity, partner, reduction="none").view(2, size).mean(0)

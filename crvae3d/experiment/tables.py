@@ -136,6 +136,7 @@ class Objective:
             that of `transform`, the views of the bounds are compared. None for what `FARTHER` names beside the bounds of
             `mixed` views, which need not go so far, else that of `transform`.
         contrast_both: whether it compares those of `transform` as well, the sum of the two having the weight.
+        contrast_standardised: whether NT-Xent, here and as the divergence, compares codes standardised over the batch.
         temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike. None for
             `TEMPERATURE` beside another divergence, else 0.1.
         views: views of each shape, and so many again for a contrast that has its own; None for one where there is a weight
@@ -157,6 +158,7 @@ class Objective:
     contrast: float | None = None
     contrast_transform: str | None = None
     contrast_both: bool = False
+    contrast_standardised: bool = False
     temperature: float | None = None
     views: int | None = None
     transform: str = "mixed"
@@ -248,6 +250,7 @@ class Objective:
             self.temperature,
             view(self.contrast_transform) if self.contrasts_others else None,
             self.contrast_both,
+            self.contrast_standardised,
         )
 
     @property
