@@ -1,0 +1,89 @@
+"""What the linear SVM's cost C decides: how many clean, turned and thinned shapes it names at each, of runs side by side.
+
+    python benchmarks/readout.py NAME=RUN [NAME=RUN ...] --data PATH       four minutes a run on one core
+
+C is chosen on clean shapes, where the accuracy hardly depends on it; on turned ones it does. So two encoders whose C differ
+are compared by where each line passes, not by one point of each.
+Writes results/readout.json, where what other runs of the same names found is replaced and the rest kept, and readout.png.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crvae3d.datasets.load import load
+from crvae3d.evaluation.codes import encode
+from crvae3d.evaluation.linear import COSTS, fit_linear
+from crvae3d.evaluation.robustness import robustness
+from crvae3d.experiment.evaluate import TURNED_POINTS, turned_and_thinned
+from crvae3d.experiment.pretrained import VAE
+from crvae3d.experiment.runs import learn_from
+from crvae3d.experiment.settings import Settings, provenance
+from crvae3d.viewers.comparison_figures import MARKERS
+from crvae3d.viewers.figures import MODEL_COLOURS, blank, save, titled
+
+RESULTS = Path(__file__).parent / "results"
+SHOWN = {
+    "turned about any axis, mean of five strengths": lambda at: np.mean(at["so3"]),
+    "turned about any axis by any angle": lambda at: at["so3"][-1],
+    "thinned to a sixteenth": lambda at: at["thin"][-1],
+}
+
+
+def path_of(run: Path, root: str | None) -> dict[str, object]:
+    """A run's accuracies at every C: on what C is chosen by, on clean shapes of the validation part, and corrupted."""
+    settings, model = Settings.read(run), VAE.from_pretrained(run)
+    train, test = (part.first(TURNED_POINTS) for part in learn_from(load(settings.data, root or settings.root)))
+    known, codes = encode(model, train).means, encode(model, test).means
+    fitted = {f"{cost:g}": fit_linear(known, train.labels, (cost,)) for cost in COSTS}
+    costs = {name: {"cost": one.cost, "validation": one.validation_accuracy} for name, one in fitted.items()}
+    for name, one in fitted.items():
+        costs[name]["clean"] = one.accuracy(codes, test.labels)
+
+    @torch.inference_mode()
+    def features(clouds: object) -> dict[str, np.ndarray]:
+        return dict.fromkeys(fitted, model.embed(clouds).numpy())
+
+    for part in turned_and_thinned(test, TURNED_POINTS):
+        found = robustness(features, fitted, part.shapes.points, part.shapes.labels, part.families)
+        for name, by_family in found.items():
+            costs[name] |= by_family
+    return {"settings": json.loads((run / "settings.json").read_text()), "path": list(costs.values())}
+
+
+def figure(runs: Mapping[str, Mapping[str, object]], path: Path) -> Path:
+    """Corrupted shapes against clean ones, a line a run from small C to large; the ring is at the C that is chosen."""
+    drawn = blank(4.2 * len(SHOWN), 4.0)
+    for place, (title, of) in enumerate(SHOWN.items(), 1):
+        axes = drawn.add_subplot(1, len(SHOWN), place)
+        for number, (name, one) in enumerate(runs.items()):
+            points = np.array([(100 * at["clean"], 100 * of(at)) for at in one["path"]])
+            style = {"color": MODEL_COLOURS[number % len(MODEL_COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+            axes.plot(*points.T, label=name, markersize=4, linewidth=1.4, **style)
+            chosen = points[int(np.argmax([at["validation"] for at in one["path"]]))]
+            axes.plot(*chosen, "o", markersize=12, fillstyle="none", color=style["color"])
+        titled(axes, title, "clean, %", "%", len(title))
+    drawn.axes[0].legend(fontsize=7, frameon=False)
+    return save(drawn, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="folders of runs, and how they are called")
+    parser.add_argument("--data", help="where named datasets lie")
+    asked = parser.parse_args()
+    target = RESULTS / "readout.json"
+    runs = json.loads(target.read_text())["runs"] if target.exists() else {}
+    for name, run in (one.split("=", 1) for one in asked.runs):
+        runs[name] = path_of(Path(run), asked.data) | {"made_by": provenance()}
+        told = {"what": "a linear SVM's accuracies at every C, validation part", "runs": runs}
+        target.write_text(json.dumps(told, indent=1) + "\n")
+    print(figure(runs, RESULTS / "readout.png"))
+
+
+if __name__ == "__main__":
+    main()
