@@ -52,7 +52,8 @@ def path_of(run: Path, root: str | None) -> dict[str, object]:
         found = robustness(features, fitted, part.shapes.points, part.shapes.labels, part.families)
         for name, by_family in found.items():
             costs[name] |= by_family
-    return {"settings": json.loads((run / "settings.json").read_text()), "path": list(costs.values())}
+    told = json.loads((run / "settings.json").read_text()) | {"root": None}  # wherever the data lies
+    return {"settings": told, "path": list(costs.values())}
 
 
 def figure(runs: Mapping[str, Mapping[str, object]], path: Path) -> Path:
