@@ -130,8 +130,8 @@ class Consistent:
         return terms, tied
 
     def _divergence(self, name: str, view: Distribution, original: Distribution) -> Tensor:
-        options = (self.temperature, self.contrast_standardised) if name == "nt-xent" else ()
-        return DIVERGENCES[name](view, original, *options)
+        own = {"temperature": self.temperature, "standardised": self.contrast_standardised}
+        return DIVERGENCES[name](view, original, **(own if name == "nt-xent" else {}))
 
 
 def _mean(terms: list[Tensor]) -> Tensor:

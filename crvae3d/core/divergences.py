@@ -61,7 +61,7 @@ DIVERGENCES: dict[str, Divergence] = {
     "avae": correlated_prior,
     "simvae": shared_mean_prior,
     "triplet": lambda view, original: triplet(view.mean, original.mean),
-    "nt-xent": lambda view, original, *options: nt_xent(view.mean, original.mean, *options),
+    "nt-xent": lambda view, original, **options: nt_xent(view.mean, original.mean, **options),
 }
 """Nats per shape; squared code units for `wasserstein`, squared distances of unit codes for `triplet`."""
 
