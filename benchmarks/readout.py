@@ -1,6 +1,6 @@
 """What the linear SVM's cost C decides: how many clean, turned and thinned shapes it names at each, of runs side by side.
 
-    python benchmarks/readout.py NAME=RUN [NAME=RUN ...] --data PATH       four minutes a run on one core
+    python benchmarks/readout.py NAME=RUN [NAME=RUN ...] --data PATH       up to ten minutes a run on one core
 
 C is chosen on clean shapes, where the accuracy hardly depends on it; on turned ones it does. So two encoders whose C differ
 are compared by where each line passes, not by one point of each.
@@ -77,6 +77,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="folders of runs, and how they are called")
     parser.add_argument("--data", help="where named datasets lie")
     asked = parser.parse_args()
+    if unnamed := [one for one in asked.runs if "=" not in one]:
+        parser.error(f"{unnamed[0]} has no name: write NAME=RUN, such as default={unnamed[0]}")
     target = RESULTS / "readout.json"
     runs = json.loads(target.read_text())["runs"] if target.exists() else {}
     for name, run in (one.split("=", 1) for one in asked.runs):

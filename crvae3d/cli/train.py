@@ -204,6 +204,7 @@ def settings_of(arguments: argparse.Namespace) -> object:
 def _idle(objective: object) -> list[str]:
     """The options that change nothing beside what is minimised."""
     bound, tied = objective.objective != "none", bool(objective.consistency or objective.contrast)
+    compared = objective.contrast or (objective.consistency and objective.divergence == "nt-xent")
     used = {
         "transform": objective.made_views
         and (bound or objective.consistency or not objective.contrasts_others or objective.contrast_both),
@@ -213,8 +214,8 @@ def _idle(objective: object) -> list[str]:
         "divergence": objective.consistency,
         "contrast_transform": objective.contrast,
         "contrast_both": objective.contrast,
-        "contrast_standardised": objective.contrast or (objective.consistency and objective.divergence == "nt-xent"),
-        "temperature": objective.contrast or (objective.consistency and objective.divergence == "nt-xent"),
+        "contrast_standardised": compared,
+        "temperature": compared,
         "stop_gradient": tied,
         "cool_down": tied,
         "warm_up": tied or objective.objective == "elbo",

@@ -27,6 +27,7 @@ def nt_xent(views: Tensor, originals: Tensor, temperature: float = 0.1, standard
     size = len(views)
     codes = torch.cat([views, originals])
     if standardised:
+        codes = codes.to(torch.promote_types(codes.dtype, torch.float32))
         codes = batch_norm(codes, None, None, training=True, eps=1e-8)
     codes = normalize(codes, dim=1)
     similarity = (_products(codes, codes) / temperature).fill_diagonal_(-torch.inf)
