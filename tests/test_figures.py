@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from crvae3d.evaluation.estimates import Estimate
-from crvae3d.viewers import comparison_figures
+from crvae3d.viewers import comparison_data, comparison_figures
 from crvae3d.viewers.compared import Comparison, Row, Sweep
 from crvae3d.viewers.comparison_figures import robustness_figure, tradeoff_figure
 from crvae3d.viewers.explained import FIGURES, about, explain
@@ -223,6 +223,18 @@ def test_a_legend_has_every_row_and_shares_stay_between_0_and_100(tmp_path, monk
     assert len(looks) == len(names)
     low, high = drawn[0].axes[0].get_ylim()
     assert -10 < low <= 0 and 100 <= high < 110
+
+
+def test_kinds_of_corruption_are_called_by_words_in_picture_and_page(tmp_path, monkeypatch):
+    drawn, estimate = [], Estimate(0.5, None, None, None, (0.5,))
+    monkeypatch.setattr(comparison_figures, "save", lambda figure, path: drawn.append(figure))
+    robustness = {"so3": (estimate,), "density_increase": (estimate,)}
+    row = Row("a", "", {"svm_accuracy": estimate}, {}, robustness)
+    comparison = Comparison("", "", [row], (), strengths=(1,))
+    robustness_figure(comparison, ["a"], tmp_path / "a.png")
+    words = ["turned about any axis", "density increase"]
+    assert [axes.get_title(loc="left") for axes in drawn[0].axes] == words
+    assert comparison_data.drawn(comparison)["families"] == words
 
 
 def test_a_price_that_no_row_of_the_sweep_has_is_not_drawn(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from itertools import zip_longest
 
 from crvae3d.evaluation.estimates import Estimate
 from crvae3d.viewers.compared import Comparison, Row, printed
-from crvae3d.viewers.explained import about, explain
+from crvae3d.viewers.explained import about, called, explain
 from crvae3d.viewers.markup import number
 
 SHOWN = 6
@@ -27,7 +27,7 @@ def drawn(comparison: Comparison) -> dict:
         ],
         "rows": [_row_data(row, comparison) for row in comparison.rows],
         "strengths": [0, *comparison.strengths],
-        "families": [family.replace("_", " ") for family in comparison.families],
+        "families": list(map(called, comparison.families)),
         "selected": _selected(comparison),
         "sweep": _sweep(comparison),
     }

@@ -7,7 +7,7 @@ import numpy as np
 
 from crvae3d.evaluation.estimates import Estimate
 from crvae3d.viewers.compared import Comparison, Sweep
-from crvae3d.viewers.explained import Explanation, explain
+from crvae3d.viewers.explained import Explanation, called, explain
 from crvae3d.viewers.figures import INK, LONGEST, MODEL_COLOURS, blank, plain, save, titled
 
 MARKERS = "os^vDPX"
@@ -67,7 +67,7 @@ def robustness_figure(comparison: Comparison, rows: Sequence[str], path: Path | 
                 lines[number] = _draw_estimates(axes, strengths, scaled, **style)
         below, left = place + columns < len(families), place % columns > 0
         axes.tick_params(labelbottom=not below, labelleft=not left)
-        titled(axes, family.replace("_", " "), "" if below else "strength", "" if left else "%")
+        titled(axes, called(family), "" if below else "strength", "" if left else "%")
     texts = [SHOWN_AS_IT_IS + plain(shown[number].name, 3 * LONGEST // 2) for number in lines]
     figure.legend(lines.values(), texts, fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return save(figure, path)

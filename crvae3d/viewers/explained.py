@@ -223,9 +223,7 @@ FIGURES: dict[str, Explanation] = {
         for kind, (title, _) in _LOSSES.items()
     },
     "n_sampled": Explanation(
-        "Sampled for the log-likelihood",
-        text="So many of the judged shapes, drawn once for every model.",
-        digits=0,
+        "Sampled for the log-likelihood", text="So many of the judged shapes, drawn once for every model.", digits=0
     ),
     "bits_per_dimension": Explanation(
         "Bits a dimension",
@@ -257,8 +255,10 @@ CURVES: dict[str, Explanation] = {
 }
 
 
-_DETAILS = {"azimuth": "turned about the vertical", "so3": "turned about any axis", "thin": "thinned"}
-"""What a detail of a figure is called, where its name says too little."""
+def called(kind: str) -> str:
+    """A kind of corruption or transformation in words."""
+    words = kind.replace("_", " ")
+    return {"azimuth": "turned about the vertical", "so3": "turned about any axis", "thin": "thinned"}.get(kind, words)
 
 
 def _known(name: str) -> Explanation | None:
@@ -283,7 +283,7 @@ def explain(name: str) -> Explanation:
     if not detail:
         return known
     kind, _, strength = detail.partition("/")
-    detail = _DETAILS.get(kind, kind.replace("_", " ")) + (f", strength {strength}" if strength else "")
+    detail = called(kind) + (f", strength {strength}" if strength else "")
     return Explanation(f"{known.title}: {detail}", known.unit, "", known.better, known.factor, known.digits)
 
 
