@@ -127,6 +127,14 @@ def test_a_grid_with_a_mistake_is_refused_with_advice(tmp_path, text, says):
     assert not (tmp_path / "out").exists()
 
 
+def test_settings_of_a_grid_are_written_as_in_python_or_as_on_the_command_line(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[shared]\nbatch-size = 8\n[cells."a"]\ncontrast-transform = "far"\nwarm_up = 0.5\n')
+    grid = read_grid(path)
+    assert grid.shared == {"batch_size": 8}
+    assert grid["a"].options == {"contrast_transform": "far", "warm_up": 0.5}
+
+
 def test_the_named_grids_can_be_read_by_name_alone():
     assert read_grid("paper3d") is GRIDS["paper3d"]
 

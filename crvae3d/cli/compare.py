@@ -11,6 +11,11 @@ results.json and two pictures. A grid is a name or a TOML file:
   [cells."CR-VAE, mirrored"]
   transform = "mirror"               your own: a line that the --plugin file adds to crvae3d.experiment.tables.TRANSFORMS
 
+and, where one wants them: title = "..." of the table; chosen, shown, sweep = ["cell", ...]: those to look at first, whose
+curves the picture has, that differ in lambda alone; in a cell group = "heading", against = "cell" that it is set against, and
+control = "untrained", "occupancy", "pixels" or "supervised"; [judging] points, robust_shapes and so on, fields of
+crvae3d.experiment.grid.Judging.
+
 examples:
   crvae3d compare shapes --grid quick --seeds 2 -o compared          minutes on two cores
   crvae3d compare modelnet10 --grid paper3d --seeds 3 -o paper3d     the paper's comparison in 3D, hours

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to, and how long."""
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="default: 10")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and views (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace runs of other settings")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 

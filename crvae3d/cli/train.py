@@ -1,6 +1,6 @@
 """Train a model on a dataset, a folder of meshes, clouds or pictures, or an archive.
 
-The training split less a carved validation tenth is learnt from; the test split is never touched.
+The training split less a validation part is learnt from; the test split is never touched.
 
 examples:
   crvae3d train modelnet10 --out runs/cr                       the default CR-VAE, minutes on two cores
@@ -11,6 +11,23 @@ examples:
   crvae3d train my_meshes --preset tiny --out runs/try         a folder of your own, in seconds
   crvae3d train mnist --model mlp --out runs/digits            images: mlp, conv or nvae
   crvae3d train --resume runs/cr                               go on after Ctrl-C or a crash
+
+views of shapes, --transform; all jitter the points, and keep half of them where nothing else is said:
+  jitter                          nothing more
+  scale, stretch                  smaller or larger, by up to a quarter; each axis by its own factor, 0.7 to 1.4
+  azimuth, so3                    scale, turned by any angle about the vertical; about any axis
+  tilt, crop                      stretch, turned by up to 15 degrees about the vertical; less up to three tenths at one side
+  mixed, far                      stretch, turned by up to 45 or 90 degrees about any axis, thinned to an eighth at most
+  mixed-outliers, far-outliers    up to a fifth of the points gone astray as well
+of images:
+  affine, affine-large            turned by up to 15 degrees, moved by 5 %, zoomed by 10 %; by 30, 10 and 25
+  affine-flip, affine-colour      affine, and mirrored; in other colours too
+
+what ties a view to its original, --divergence, and its weight where --consistency is left out:
+  kl, reverse, symmetric (1)      KL( view || original ) as in the paper, the other way round, the mean of both
+  wasserstein (10)                the squared 2-Wasserstein distance
+  avae, simvae (1)                a prior over pairs in place of the rate: codes that correlate; codes about a shared mean
+  triplet, nt-xent (100)          contrastive: other shapes of the batch are pushed away
 """
 
 import argparse
@@ -77,14 +94,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, and what it minimises."""
     group = parser.add_argument_group("model")
+    models = (
+        "of shapes folding, of a square (default), of a sphere or of a Gaussian's points, or of a square by a mixture's "
+        "likelihood, which is a density; of images mlp (default), conv, nvae"
+    )
+    group.add_argument("--model", choices=MODELS, help=models)
     group.add_argument(
-        "--model", choices=MODELS, help="of shapes folding... (default: folding), of images mlp (default), conv, nvae"
+        "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; of an nvae the others"
     )
     group.add_argument(
-        "--preset", choices=PRESETS, help="tiny: seconds; small: minutes (default); full: GPU; others: of nvae"
-    )
-    group.add_argument(
-        "--code-size", type=int, metavar="D", help="numbers in a code (default: 512 of shapes, tiny 64; 50 of images)"
+        "--code-size",
+        type=int,
+        metavar="D",
+        help="numbers in a code (default: 512 of shapes, 50 of images; tiny 64, 16)",
     )
     group.add_argument("--encoder", metavar="NAME", help="pointnet, or one of your own that --plugin adds")
     group.add_argument(
@@ -115,10 +137,10 @@ def _add_objective_arguments(group: argparse._ArgumentGroup) -> None:
         "--invariant", action="store_true", help="of shapes: the default, whose NT-Xent compares views in any pose"
     )
     add("--objective", choices=OBJECTIVES, help="none: the regulariser alone (default: elbo)")
-    add("--samples", type=int, metavar="K", help="of iwae: in the bound (by itself 5)")
+    add("--samples", type=int, metavar="K", help="of iwae, in its bound (default: 5)")
     add("--gradient", choices=GRADIENTS, help="of iwae: through all samples, or one drawn by its weight")
     add("--beta", type=float, help="weight of the rate; 1 is the ELBO (default: 0.005 of shapes, 1 of images)")
-    rise = "part of the training over which beta, lambda and contrast rise from nought"
+    rise = "part of the training over which beta, lambda and contrast rise from nought (default: 0; of an nvae 0.3)"
     add("--warm-up", type=float, metavar="PART", help=rise)
     fall = "part of it, at its end, over which lambda and contrast fall to nought"
     add("--cool-down", type=float, metavar="PART", help=fall)
@@ -131,7 +153,7 @@ def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
     add("--divergence", choices=DIVERGENCES, help=tied)
     plain = "lambda; 0 is the plain model (default: by divergence)"
     add("--consistency", type=float, metavar="WEIGHT", help=plain)
-    beside = "of NT-Xent beside the divergence (default: 1000 of shapes where kl ties views that rebuild the original, else 0)"
+    beside = "of NT-Xent beside a bound (default: 1000 of shapes where kl ties to it views that rebuild the original, else 0)"
     add("--contrast", type=float, metavar="WEIGHT", help=beside)
     alone = "of NT-Xent (default: 0.2 beside a divergence, 0.1 as one)"
     add("--temperature", type=float, metavar="T", help=alone)
@@ -143,7 +165,7 @@ def _add_view_arguments(add: Callable[..., argparse.Action]) -> None:
         "those of mixed-outliers, else --transform)"
     )
     add("--contrast-transform", metavar="FAMILY", help=own)
-    both = "whether it compares those of --transform as well, each with the weight"
+    both = "whether NT-Xent compares those of --transform as well, each of the two with the weight"
     add("--contrast-both", action=argparse.BooleanOptionalAction, help=both)
     standard = "whether NT-Xent compares codes standardised over the batch"
     add("--contrast-standardised", action=argparse.BooleanOptionalAction, help=standard)

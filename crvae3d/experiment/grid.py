@@ -180,7 +180,7 @@ def _parsed(found: dict[str, object], title: str) -> Grid:
     reference = found.get("reference", next(iter(cells)))
     return Grid(
         found.get("title", title),
-        found.get("shared", {}),
+        _underscored(found.get("shared", {})),
         tuple(_cell(name, options, reference) for name, options in cells.items()),
         reference,
         *(tuple(found.get(name, ())) for name in lists),
@@ -191,4 +191,9 @@ def _parsed(found: dict[str, object], title: str) -> Grid:
 def _cell(name: str, options: dict[str, object], reference: str) -> Cell:
     own = {key: options[key] for key in OWN if key in options}
     rest = {key: value for key, value in options.items() if key not in own}
-    return Cell(name, **({"against": None if name == reference else reference} | own), options=rest)
+    return Cell(name, **({"against": None if name == reference else reference} | own), options=_underscored(rest))
+
+
+def _underscored(options: dict[str, object]) -> dict[str, object]:
+    """Settings by their names in Python; in a file they may also be written as on the command line, `batch-size`."""
+    return {name.replace("-", "_"): value for name, value in options.items()}

@@ -135,7 +135,7 @@ class Objective:
         contrast_transform: family of the views that this NT-Xent compares, which are encoded and not rebuilt. Where it is
             that of `transform`, the views of the bounds are compared. None for what `FARTHER` names beside the bounds of
             `mixed` views, which need not go so far, else that of `transform`.
-        contrast_both: whether it compares those of `transform` as well, the sum of the two having the weight.
+        contrast_both: whether it compares those of `transform` as well; each of the two has the weight.
         contrast_standardised: whether NT-Xent, here and as the divergence, compares codes standardised over the batch.
         temperature: of NT-Xent, here and as the divergence; the higher, the less it parts shapes that are alike. None for
             `TEMPERATURE` beside another divergence, else 0.1.
@@ -145,7 +145,7 @@ class Objective:
         divergence: what ties a view's posterior to its original's, a name in `core.divergences.DIVERGENCES`; kl is the paper's.
         stop_gradient: hold the original's posterior still in the divergence.
         target: what a view reconstructs: original, or view (the paper's).
-        warm_up: part of the training over which beta and lambda rise from nought; 0 for none.
+        warm_up: part of the training over which beta, lambda and contrast rise from nought; 0 for none.
         cool_down: part of it, at its end, over which lambda and contrast fall to nought: the bounds have the last word.
         balance_groups: while beta rises balance the rate between the groups of a hierarchical code.
     """
