@@ -26,15 +26,15 @@ FIGURES = ("svm_accuracy", "robust/so3", "robust/so3/5", "robust/thin/5")
 def line(grid: str, figure: str) -> dict[str, object]:
     """The line of one figure over the cells of one grid that have two runs or more and are no controls."""
     cells = json.loads((RESULTS / grid / "validation" / "results.json").read_text())["cells"]
-    costs, values, free = [], [], -1
+    costs, values = [], []
     for cell in cells.values():
         runs = [run for run in cell["runs"].values() if run["settings"]["control"] is None]
         if len(runs) > 1:
             cost = np.log10([run["figures"]["svm_cost"] for run in runs])
             value = np.array([100 * flat(run["figures"])[figure] for run in runs])
-            costs, values, free = [*costs, cost - cost.mean()], [*values, value - value.mean()], free + len(runs) - 1
+            costs, values = [*costs, cost - cost.mean()], [*values, value - value.mean()]
     x, y = np.concatenate(costs), np.concatenate(values)
-    slope = x @ y / (x @ x)
+    slope, free = x @ y / (x @ x), len(x) - len(costs) - 1  # a mean a cell, and the slope
     left = ((y - slope * x) ** 2).sum()
     half = stats.t.ppf(0.975, free) * np.sqrt(left / free / (x @ x))
     told = {"cells": len(costs), "runs": len(x), "points a tenfold C": slope, "low": slope - half, "high": slope + half}

@@ -83,8 +83,8 @@ def figure(runs: Mapping[str, Mapping[str, object]], path: Path) -> Path:
             axes.plot(*points.T, label=name, markersize=4, linewidth=1.4, **style)
             chosen = points[int(np.argmax([at["validation"] for at in one["path"]]))]
             axes.plot(*chosen, "o", markersize=12, fillstyle="none", color=style["color"])
-            if near := one.get("neighbours"):
-                axes.plot(100 * near["clean"], 100 * of(near), "*", markersize=11, color=style["color"])
+            near = one["neighbours"]
+            axes.plot(100 * near["clean"], 100 * of(near), "*", markersize=11, color=style["color"])
         titled(axes, title, "clean, %", "%", len(title))
     drawn.axes[0].legend(fontsize=7, frameon=False)
     return save(drawn, path)
